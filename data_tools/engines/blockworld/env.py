@@ -1,0 +1,179 @@
+"""BlockWorld as a Gymnasium environment: one step is one frame.
+
+Axes and angles are Minecraft's: x east, y up, z south, in blocks. Yaw 0 looks along +z, yaw 90 along -x: yaw grows
+when turning right. Pitch is positive when looking down.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from data_tools.engines.blockworld.noise import hash_grid
+from data_tools.engines.blockworld.player import BLOCK, EYE_HEIGHT, Player
+from data_tools.engines.blockworld.render import Eye, Renderer
+from data_tools.engines.blockworld.trig import FULL_TURN
+from data_tools.engines.blockworld.world import build_world
+
+FRAMES_PER_ACTION = 9
+"""A block forward, or 90 degrees, takes this many frames of a discrete action."""
+
+_DISCRETE = {"forward": "1/9 block", "turn_left": "10 degrees", "turn_right": "10 degrees"}
+_VECTOR = {"move": "blocks", "strafe": "blocks", "jump": "0/1", "yaw_degrees": "degrees", "pitch_degrees": "degrees"}
+_BOUNDS = np.array([1.0, 1.0, 1.0, 180.0, 180.0], dtype=np.float32)
+
+
+class BlockWorldEnv(gymnasium.Env[NDArray[np.uint8], Any]):
+    """A walk through a voxel world in the look of Minecraft, the same bytes on every x86-64 machine.
+
+    `reset(seed=...)` chooses where the walk starts and which of the four directions it faces; `world` chooses the
+    map, and `reset(options={"world": int})` changes it. Episodes never end by themselves.
+
+    Actions per frame, by `action_mode`:
+        "discrete": 0 forward by 1/9 block, 1 and 2 turn left and right by 10 degrees.
+        "vector": float32 (5,): `move` and `strafe` (blocks, forward and right positive, in [-1, 1]), `jump` (in
+            [0, 1], from 0.5 on a jump if standing), `yaw_degrees` and `pitch_degrees` (in [-180, 180], right and
+            down positive, applied to the thousandth before the move; pitch stops at +-89).
+
+    Observations are uint8 (H, W, 3), RGB. `info` holds `pose`, float32 (5,): x, y, z of the soles below the eye in
+    blocks, yaw in [0, 360) and pitch in degrees, which together fix the frame; and `world`, the map's seed.
+
+    Args:
+        world: seed of the map, >= 0.
+        size: frame size in pixels, one int for a square or (height, width).
+        action_mode: see above.
+        map_size: blocks along x and z, in [64, 1024].
+        map_height: blocks along y, in [40, 200].
+        view_distance: blocks one sees, in (0, 1024].
+        fov: vertical field of view in degrees, in [10, 150].
+        render_mode: "rgb_array" or None; `render()` returns the last frame.
+
+    Attributes:
+        action_names, action_units: one name and one unit for each discrete action or vector column.
+
+    Raises:
+        ValueError: for an argument out of range.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 20}
+
+    def __init__(
+        self,
+        world: int = 0,
+        size: int | tuple[int, int] = 128,
+        action_mode: Literal["discrete", "vector"] = "discrete",
+        map_size: int = 128,
+        map_height: int = 48,
+        view_distance: float = 64.0,
+        fov: float = 70.0,
+        render_mode: str | None = "rgb_array",
+    ) -> None:
+        height, width = (size, size) if isinstance(size, int) else size
+        if not (1 <= height <= 4096 and 1 <= width <= 4096):
+            raise ValueError(f"size must be in [1, 4096] pixels, got {size}")
+        if action_mode not in ("discrete", "vector"):
+            raise ValueError(f"action_mode must be 'discrete' or 'vector', got {action_mode!r}")
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f"render_mode must be 'rgb_array' or None, got {render_mode!r}")
+        if not 0 < view_distance <= 1024:
+            raise ValueError(f"view_distance must be in (0, 1024] blocks, got {view_distance}")
+        if not 10 <= fov <= 150:
+            raise ValueError(f"fov must be in [10, 150] degrees, got {fov}")
+        self.render_mode = render_mode
+        self.action_mode = action_mode
+        self._map = (map_size, map_height)
+        self._world = build_world(int(world), *self._map)
+        self._renderer = Renderer(height, width, fov, view_distance)
+        self._player: Player | None = None
+        self._frame: NDArray[np.uint8] | None = None
+        self.observation_space = gymnasium.spaces.Box(0, 255, (height, width, 3), np.uint8)
+        table = _DISCRETE if action_mode == "discrete" else _VECTOR
+        self.action_names = tuple(table)
+        self.action_units = tuple(table.values())
+        self.action_space: gymnasium.Space[Any]
+        if action_mode == "discrete":
+            self.action_space = gymnasium.spaces.Discrete(len(table))
+        else:
+            low = -_BOUNDS
+            low[self.action_names.index("jump")] = 0.0
+            self.action_space = gymnasium.spaces.Box(low, _BOUNDS, dtype=np.float32)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+        """Start a walk; `options` may hold "world", another map's seed.
+
+        Raises:
+            ValueError: for any other option, or a world that is not an int >= 0.
+        """
+        super().reset(seed=seed)
+        options = dict(options or {})
+        world = options.pop("world", self._world.seed)
+        if options:
+            raise ValueError(f"unknown reset options {sorted(options)}, only 'world' is known")
+        if isinstance(world, bool) or not isinstance(world, int | np.integer):
+            raise ValueError(f"option 'world' must be an int, got {world!r}")
+        if world != self._world.seed:
+            self._world = build_world(int(world), *self._map)
+        # Raw bits, because numpy fixes the stream of its bit generators but not of `Generator.integers`.
+        chance = hash_grid(int(self.np_random.bit_generator.random_raw()), [0, 1])
+        x, z, ground = self._world.spawns[int(chance[0] % np.uint64(len(self._world.spawns)))]
+        self._player = Player(self._world, int(x), int(z), int(ground), int(chance[1] % np.uint64(4)) * 90_000)
+        return self._look(self._player)
+
+    def step(self, action: Any) -> tuple[NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
+        """Live through one frame; the reward is 0 and the walk never ends.
+
+        Raises:
+            ValueError: for an action outside the action space, or not finite.
+            RuntimeError: before the first reset.
+        """
+        if self._player is None:
+            raise RuntimeError("call reset() before step()")
+        if self.action_mode == "discrete":
+            chosen = self._checked_choice(action)
+            if chosen == 0:
+                self._player.step(BLOCK // FRAMES_PER_ACTION)
+            else:
+                turn = 90_000 // FRAMES_PER_ACTION
+                self._player.turn(-turn if chosen == 1 else turn)
+                self._player.step(0)
+        else:
+            move, strafe, jump, yaw, pitch = self._checked_vector(action)
+            self._player.turn(round(yaw * 1000.0), round(pitch * 1000.0))
+            self._player.step(round(move * BLOCK), round(strafe * BLOCK), jump >= 0.5)
+        frame, info = self._look(self._player)
+        return frame, 0.0, False, False, info
+
+    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+        """Return a copy of the last frame, uint8 (H, W, 3), or None without a render mode."""
+        return None if self.render_mode is None or self._frame is None else self._frame.copy()
+
+    def _checked_choice(self, action: Any) -> int:
+        value = np.asarray(action)
+        if value.shape != () or value.dtype.kind not in "iu" or not 0 <= value < len(self.action_names):
+            raise ValueError(f"a discrete action must be an int in [0, {len(self.action_names) - 1}], got {action!r}")
+        return int(value)
+
+    def _checked_vector(self, action: Any) -> list[float]:
+        value = np.asarray(action)
+        if value.shape != (len(self.action_names),) or value.dtype.kind not in "iuf":
+            raise ValueError(f"a vector action must be {len(self.action_names)} numbers {self.action_names}, got {action!r}")
+        # Written so that NaN fails too.
+        inside = (value >= self.action_space.low) & (value <= self.action_space.high)  # type: ignore[attr-defined]
+        if not inside.all():
+            column = int(np.argmin(inside))
+            low, high = self.action_space.low[column], self.action_space.high[column]  # type: ignore[attr-defined]
+            raise ValueError(f"action column {self.action_names[column]} must be in [{low:g}, {high:g}], got {value[column]}")
+        return value.astype(np.float32).tolist()
+
+    def _look(self, player: Player) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+        sole = player.y - player.lag
+        eye = Eye(player.x / BLOCK, (sole + EYE_HEIGHT) / BLOCK, player.z / BLOCK, player.yaw, player.pitch)
+        self._frame = self._renderer.draw(self._world, eye)
+        yaw, pitch = player.yaw / (FULL_TURN // 360), player.pitch / 1000
+        pose = np.array([eye.x, sole / BLOCK, eye.z, yaw, pitch], dtype=np.float32)
+        return self._frame.copy(), {"pose": pose, "world": self._world.seed}

@@ -1,0 +1,1 @@
+"""Lightning callbacks: EMA, long-rollout consistency, media logging."""

@@ -1,0 +1,1 @@
+"""The `mstv` command; combines the parts."""

@@ -1,0 +1,1 @@
+"""Several runs -> one page, from result files only."""

@@ -1,0 +1,1 @@
+"""The data contract, shards and datamodules."""

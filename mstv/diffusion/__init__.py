@@ -1,0 +1,1 @@
+"""Noise schedule, denoiser, samplers and the module that trains them."""

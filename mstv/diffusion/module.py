@@ -1,0 +1,167 @@
+"""Diffusion training on the tokens of plan steps, and the rollout with the trained model."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Shaped
+from lightning import LightningModule
+from torch import Tensor
+
+from mstv import checkpoint
+from mstv.data.latents import StepBatch
+from mstv.diffusion.denoiser import Denoiser
+from mstv.diffusion.loss import v_loss
+from mstv.diffusion.sample_step import sample_step
+from mstv.diffusion.sampler import SAMPLERS
+from mstv.diffusion.schedule import NoiseSchedule
+from mstv.keyed_random import keyed_generator
+from mstv.levels import Levels
+from mstv.optimiser import Optimiser
+from mstv.rollout.families import family_from_dict, family_to_dict
+from mstv.rollout.generate import SampleStep
+from mstv.rollout.layout import StepLayout
+from mstv.rollout.plan import PlanFamily
+from mstv.transformer.initialise import initialise
+from mstv.transformer.size import TransformerSize
+
+KIND = "diffusion"
+
+
+class DiffusionModule(LightningModule):
+    """Trains a denoiser on plan steps drawn by the datamodule (arXiv 2606.09056).
+
+    Args:
+        levels: the token pyramid of the latents.
+        plan: the plan whose steps are trained.
+        latent_channels: C.
+        size: size of the transformer (published: B = 768, 12, 12).
+        action_kind: `none`, `discrete` or `vector`.
+        num_actions: ids or columns of the actions.
+        schedule: the noise schedule.
+        drop_probability: share of samples that lose their condition, for guidance.
+        optimiser: optimiser settings.
+        seed: seed of initial weights, times and noise.
+    """
+
+    def __init__(
+        self,
+        levels: Levels,
+        plan: PlanFamily,
+        latent_channels: int,
+        size: TransformerSize,
+        action_kind: str = "none",
+        num_actions: int = 0,
+        schedule: NoiseSchedule = NoiseSchedule(),  # noqa: B008 - frozen
+        drop_probability: float = 0.1,
+        optimiser: Optimiser = Optimiser(),  # noqa: B008 - frozen
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.seed = seed
+        self.optimiser = optimiser
+        self.drop_probability = drop_probability
+        self.schedule = schedule
+        self.levels = levels
+        self.plan = plan.plan(levels.num_tokens(0))
+        self.config = {
+            "levels": {
+                "image_size": list(levels.image_size),
+                "patch_size": list(levels.patch_size),
+                "num_levels": levels.num_levels,
+            },
+            "plan": family_to_dict(plan),
+            "latent_channels": latent_channels,
+            "size": asdict(size),
+            "action_kind": action_kind,
+            "num_actions": num_actions,
+            "shift": schedule.shift,
+        }
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.denoiser = Denoiser(latent_channels, levels.num_levels, size, action_kind, num_actions)
+            initialise(self.denoiser)
+
+    def _losses(self, batch: StepBatch, generator: torch.Generator, drop: float) -> Float[Tensor, " B"]:
+        tokens = batch.tokens
+        # Drawn on the CPU, so that a run does not depend on the kind of device.
+        t = torch.rand(len(tokens), generator=generator)
+        dropped = torch.rand(len(tokens), generator=generator) < drop
+        eps = torch.randn(tokens.shape, generator=generator)
+        layout = StepLayout.of(self.plan.steps[batch.step], self.levels, self.device)
+        draws = (value.to(self.device) for value in (eps, t))
+        eps, t = draws
+        return v_loss(self.denoiser, self.schedule, layout, tokens, eps, t, batch.actions, dropped.to(self.device))
+
+    def training_step(self, batch: StepBatch, batch_idx: int) -> Tensor:
+        """Loss of one batch."""
+        generator = keyed_generator(self.seed, "diffusion", self.global_step, self.global_rank)
+        loss = self._losses(batch, generator, self.drop_probability).mean()
+        group = self.plan.steps[batch.step].group
+        self.log("train/loss", loss, prog_bar=True)
+        self.log(f"train/loss_group{group}", loss)
+        return loss
+
+    def validation_step(self, batch: StepBatch, batch_idx: int) -> None:
+        """Loss with noise and times that are the same at every validation."""
+        generator = keyed_generator(self.seed, "validation", batch_idx, self.global_rank)
+        loss = self._losses(batch, generator, 0.0).mean()
+        group = self.plan.steps[batch.step].group
+        for name in ("validation/loss", f"validation/loss_group{group}"):
+            self.log(name, loss, prog_bar=name == "validation/loss", batch_size=len(batch.tokens), sync_dist=True)
+
+    def step_sampler(self, nfe: int, guidance: float = 1.0, sampler: str = "ddim") -> SampleStep:
+        """What `mstv.rollout.generate` calls for each step.
+
+        Args:
+            nfe: denoiser evaluations per step.
+            guidance: guidance scale; 1 is none.
+            sampler: name in `mstv.diffusion.sampler.SAMPLERS`.
+        """
+
+        @torch.no_grad()
+        def sample(
+            layout: StepLayout,
+            context: Float[Tensor, "B Nc C"],
+            actions: Shaped[Tensor, "B F *A"] | None,
+            noise: Float[Tensor, "B N C"],
+        ) -> Float[Tensor, "B Nt C"]:
+            return sample_step(
+                self.denoiser, self.schedule, layout, context, actions, noise, nfe, guidance, SAMPLERS[sampler]
+            )
+
+        return sample
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """See `Optimiser`."""
+        optimiser, schedule = self.optimiser.build(self.parameters())
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint_: dict[str, Any]) -> None:
+        """Add what rebuilds the denoiser."""
+        checkpoint_[checkpoint.FIELD] = checkpoint.describe(KIND, self.config)
+
+    def on_load_checkpoint(self, checkpoint_: dict[str, Any]) -> None:
+        """Refuse weights of another architecture."""
+        checkpoint.check_same_model(checkpoint_, KIND, self.config)
+
+
+def load_diffusion(path: Path) -> tuple[DiffusionModule, str]:
+    """Module of a checkpoint with its (averaged) weights, in evaluation mode, and the file's sha256.
+
+    Raises:
+        UserError: not a diffusion checkpoint of ours.
+    """
+    config, state, sha256 = checkpoint.read_checkpoint(path, KIND)
+    module = DiffusionModule(
+        levels=Levels(**config["levels"]),
+        plan=family_from_dict(config["plan"]),
+        latent_channels=config["latent_channels"],
+        size=TransformerSize(**config["size"]),
+        action_kind=config["action_kind"],
+        num_actions=config["num_actions"],
+        schedule=NoiseSchedule(config["shift"]),
+    )
+    checkpoint.load_weights(module, state, path)
+    return module.eval().requires_grad_(False), sha256

@@ -1,0 +1,61 @@
+"""Peak signal-to-noise ratio of video frames."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mstv.metrics.horizon import HorizonCurve, HorizonMetric
+from mstv.metrics.pairs import per_frame
+
+MAX_PSNR = 100.0
+"""dB given to identical frames, whose PSNR is infinite; a means needs a number, and 8-bit frames that differ in one
+value of one channel stay below it up to 391x391 pixels."""
+
+
+def psnr_of_mse(mse: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """PSNR in dB of a mean squared error of values in [0, 1]: -10 log10(mse), at most `MAX_PSNR`."""
+    return (-10 * torch.log10(mse)).clamp(max=MAX_PSNR)
+
+
+def frame_mse(prediction: Float[Tensor, "B T 3 H W"], target: Float[Tensor, "_ _ 3 _ _"]) -> Float[Tensor, "B T"]:
+    """Mean squared error of each frame over channels and pixels, in float32.
+
+    Args:
+        prediction: (B, T, 3, H, W) in [0, 1].
+        target: the same shape and range.
+
+    Raises:
+        ValueError: shapes differ or values outside [0, 1].
+    """
+    return per_frame(lambda a, b: (a - b).square().mean(dim=(1, 2, 3)), prediction, target)
+
+
+def frame_psnr(prediction: Float[Tensor, "B T 3 H W"], target: Float[Tensor, "_ _ 3 _ _"]) -> Float[Tensor, "B T"]:
+    """PSNR of each frame in dB, peak 1, at most `MAX_PSNR`; arguments and errors as `frame_mse`."""
+    return psnr_of_mse(frame_mse(prediction, target))
+
+
+class FramePSNR(HorizonMetric):
+    """Mean PSNR of frames by horizon, and beside it the PSNR of the squared error pooled over the frames.
+
+    The mean of dB is what papers report; the pooled value does not let a few nearly identical frames dominate.
+    """
+
+    squared_error: Tensor
+
+    def __init__(self, max_horizon: int = 1024) -> None:
+        super().__init__(max_horizon)
+        self.add_state("squared_error", torch.zeros(max_horizon), dist_reduce_fx="sum")
+
+    def measure(
+        self, prediction: Float[Tensor, "B T 3 H W"], target: Float[Tensor, "_ _ 3 _ _"]
+    ) -> tuple[Float[Tensor, "B T"], Float[Tensor, "B T"] | None]:
+        """PSNR in dB and mean squared error of each frame."""
+        mse = frame_mse(prediction, target)
+        return psnr_of_mse(mse), mse
+
+    def compute(self) -> HorizonCurve:
+        """The curve with `pooled` filled in."""
+        seen = self.count > 0
+        pooled = psnr_of_mse(self.squared_error[seen] / self.count[seen])
+        return super().compute()._replace(pooled=pooled.cpu().numpy())

@@ -1,0 +1,140 @@
+"""Tokenizer pretraining."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from lightning import LightningModule
+from torch import Tensor
+
+from mstv import checkpoint
+from mstv.data.frames import EpisodeBatch, FrameBatch
+from mstv.keyed_random import keyed_generator
+from mstv.levels import Levels
+from mstv.metrics.per_frame import frame_psnr
+from mstv.optimiser import Optimiser
+from mstv.tokenizer.perceptual import PerceptualLoss
+from mstv.tokenizer.tokenizer import Tokenizer, reconstruction_loss
+from mstv.transformer.initialise import initialise
+from mstv.transformer.size import TransformerSize
+
+KIND = "tokenizer"
+
+
+class TokenizerModule(LightningModule):
+    """Trains encoder and decoder: each image is decoded from one level, drawn uniformly (arXiv 2606.09056).
+
+    Args:
+        levels: the token pyramid.
+        latent_channels: C.
+        encoder: size of the encoder.
+        decoder: size of the decoder.
+        cascaded: ablation, see `Tokenizer`.
+        lpips_weight: weight of LPIPS on the level-0 image (published: 0.05); above 0 it needs the extra `lpips`.
+        optimiser: optimiser settings.
+        seed: seed of initial weights and drawn levels.
+    """
+
+    def __init__(
+        self,
+        levels: Levels,
+        latent_channels: int,
+        encoder: TransformerSize,
+        decoder: TransformerSize,
+        cascaded: bool = False,
+        lpips_weight: float = 0.0,
+        optimiser: Optimiser = Optimiser(),  # noqa: B008 - frozen
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.seed = seed
+        self.optimiser = optimiser
+        self.lpips_weight = lpips_weight
+        self.config = {
+            "levels": {
+                "image_size": list(levels.image_size),
+                "patch_size": list(levels.patch_size),
+                "num_levels": levels.num_levels,
+            },
+            "latent_channels": latent_channels,
+            "encoder": asdict(encoder),
+            "decoder": asdict(decoder),
+            "cascaded": cascaded,
+        }
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.tokenizer = build_tokenizer(self.config)
+            initialise(self.tokenizer)
+        # In a list, so that its public weights are neither trained nor saved with ours.
+        self._perceptual = [PerceptualLoss()] if lpips_weight else []
+
+    def training_step(self, batch: FrameBatch, batch_idx: int) -> Tensor:
+        """Loss of one batch."""
+        generator = keyed_generator(self.seed, "tokenizer", self.global_step, self.global_rank)
+        levels = self.tokenizer.levels.num_levels
+        kept = torch.randint(levels, (len(batch.images),), generator=generator).to(self.device)
+        decoded = self.tokenizer.decoder(self.tokenizer.encode_tokens(batch.images), kept)
+        loss = reconstruction_loss(decoded, batch.images)
+        self.log("train/reconstruction_loss", loss)
+        for perceptual in self._perceptual:
+            distance = perceptual.to(self.device)(decoded[0], batch.images)
+            self.log("train/lpips", distance)
+            loss = loss + self.lpips_weight * distance
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: EpisodeBatch, batch_idx: int) -> None:
+        """Reconstruction PSNR of an episode's frames from each level, in dB, mean of per-frame values."""
+        for level, images in enumerate(self.reconstruct(batch.images)):
+            psnr = frame_psnr(images[None], batch.images[None]).mean()
+            self.log(f"validation/psnr_level{level}", psnr, prog_bar=level == 0, batch_size=1, sync_dist=True)
+
+    @torch.no_grad()
+    def reconstruct(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B 3 H W"]]:
+        """The frames as decoded from each level alone, finest first, in [0, 1] fp32."""
+        parts = []
+        # Slices bound the memory: an episode is far longer than a training batch.
+        for part in images.split(64):
+            latents = self.tokenizer.encode(part)
+            parts.append([self.tokenizer.decode(grid, level).float() for level, grid in enumerate(latents)])
+        return [torch.cat(level_parts) for level_parts in zip(*parts, strict=True)]
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """See `Optimiser`."""
+        optimiser, schedule = self.optimiser.build(self.parameters())
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint_: dict[str, Any]) -> None:
+        """Add what rebuilds the tokenizer."""
+        checkpoint_[checkpoint.FIELD] = checkpoint.describe(KIND, self.config)
+
+    def on_load_checkpoint(self, checkpoint_: dict[str, Any]) -> None:
+        """Refuse weights of another architecture."""
+        checkpoint.check_same_model(checkpoint_, KIND, self.config)
+
+
+def build_tokenizer(config: dict[str, Any]) -> Tokenizer:
+    """A tokenizer with untrained weights from its plain configuration."""
+    return Tokenizer(
+        Levels(**config["levels"]),
+        config["latent_channels"],
+        TransformerSize(**config["encoder"]),
+        TransformerSize(**config["decoder"]),
+        config["cascaded"],
+    )
+
+
+def load_tokenizer(path: Path) -> tuple[Tokenizer, str]:
+    """Tokenizer of a checkpoint, frozen and in evaluation mode, and the file's sha256.
+
+    Raises:
+        UserError: not a tokenizer checkpoint of ours.
+    """
+    config, state, sha256 = checkpoint.read_checkpoint(path, KIND)
+    tokenizer = build_tokenizer(config)
+    prefix = "tokenizer."
+    weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    checkpoint.load_weights(tokenizer, weights, path)
+    return tokenizer.eval().requires_grad_(False), sha256

@@ -1,0 +1,1 @@
+"""The one transformer that tokenizer and denoiser share, and its embeddings."""

@@ -1,0 +1,22 @@
+"""Options and fixtures that the whole suite shares."""
+
+from pathlib import Path
+
+import pytest
+
+DEFAULT_REFERENCE = Path(__file__).parent / "reference"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--reference",
+        type=Path,
+        action="append",
+        help="folder of reference numbers to test against; may be given several times (default: the copies in tests/)",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "reference" in metafunc.fixturenames:
+        folders = metafunc.config.getoption("--reference") or [DEFAULT_REFERENCE, DEFAULT_REFERENCE / "nonsquare"]
+        metafunc.parametrize("reference", folders, ids=lambda folder: folder.name)
