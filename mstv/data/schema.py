@@ -4,6 +4,7 @@ This module is the only place that knows these names. Every artefact has one wri
 `schema_version`, who made it and from what, and is written under a temporary name, then renamed.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -11,7 +12,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -31,7 +32,10 @@ MAKER = f"mstv {mstv.__version__}"
 KEY_PATTERN = r"^[A-Za-z0-9_-]+$"
 """An episode key holds no dot (webdataset cuts names at the first one) and no slash (nothing leaves its folder)."""
 
+_R = TypeVar("_R", bound="Record")
 Split = Literal["train", "validation", "test"]
+
+_UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EISDIR, errno.ENOTDIR}
 
 
 def level_member(level: int) -> str:
@@ -48,7 +52,7 @@ class Record(BaseModel):
     created_by: str = MAKER
 
     @classmethod
-    def parse(cls, text: str | bytes, where: str | Path) -> Self:
+    def parse(cls: type[_R], text: str | bytes, where: str | Path) -> _R:
         """Read a record from JSON text; `where` names the file in errors.
 
         Raises:
@@ -73,7 +77,7 @@ class Record(BaseModel):
             raise UserError(f"{where}: field {field}: {first['msg']}") from None
 
     @classmethod
-    def read(cls, path: Path) -> Self:
+    def read(cls: type[_R], path: Path) -> _R:
         """Read a record from a file; see `parse`."""
         try:
             text = path.read_bytes()
@@ -105,7 +109,7 @@ class ActionSpec(BaseModel):
     units: tuple[str, ...] = ()
 
     @model_validator(mode="after")
-    def _names_fit_kind(self) -> Self:
+    def _names_fit_kind(self) -> "ActionSpec":
         if (self.kind == "none") != (not self.names):
             raise ValueError(f"actions of kind {self.kind} have {len(self.names)} names")
         if self.kind == "vector" and len(self.units) != len(self.names):
@@ -156,6 +160,9 @@ class Source(BaseModel):
     policy: str | None = None
     file: str | None = Field(default=None, description="name of the imported file, without its folder")
     first_frame: int = Field(default=0, description="first frame of this segment in the imported file")
+    settings: dict[str, str | int | float] = Field(
+        default={}, description="what else shaped the episode, such as segment_frames; a resumed import compares them"
+    )
 
 
 class Episode(Record):
@@ -305,14 +312,19 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{path.parent}: cannot be made or written ({error.strerror}): choose another output folder"
+        ) from None
+    try:
         yield temporary
         os.replace(temporary, path)
-    except PermissionError as error:
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
         raise UserError(
-            f"{error.filename or path}: cannot be written ({error.strerror}): choose another folder"
+            f"{error.filename or path}: cannot be written ({error.strerror}): choose another output folder"
         ) from None
-    except (NotADirectoryError, FileExistsError) as error:
-        raise UserError(f"{error.filename or path}: is not a folder: choose another output") from None
     finally:
         temporary.unlink(missing_ok=True)
 

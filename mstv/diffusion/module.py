@@ -96,11 +96,12 @@ class DiffusionModule(LightningModule):
 
     def training_step(self, batch: StepBatch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
+        size = len(batch.keys)
         generator = keyed_generator(self.seed, "diffusion", self.global_step, self.global_rank)
         loss = self._losses(batch, generator, self.drop_probability).mean()
         group = self.plan.steps[batch.step].group
-        self.log("train/loss", loss, prog_bar=True)
-        self.log(f"train/loss_group{group}", loss)
+        self.log("train/loss", loss, prog_bar=True, batch_size=size)
+        self.log(f"train/loss_group{group}", loss, batch_size=size)
         return loss
 
     def validation_step(self, batch: StepBatch, batch_idx: int) -> None:

@@ -16,7 +16,7 @@ class HorizonCurve(NamedTuple):
     """Frames since the last ground-truth frame, ascending; 1 is the first generated frame."""
     mean: Float[np.ndarray, " H"]
     """Mean of the per-frame values."""
-    count: Int[np.ndarray, " H"]
+    num_frames: Int[np.ndarray, " H"]
     """Frames behind each mean."""
     pooled: Float[np.ndarray, " H"] | None = None
     """PSNR only: dB of the mean squared error of all frames at a horizon, at most the mean of their dB."""
@@ -92,5 +92,5 @@ class HorizonMetric(Metric):
         return HorizonCurve(
             horizon=(seen + 1).cpu().numpy(),
             mean=(self.total[seen] / count).cpu().numpy(),
-            count=count.cpu().numpy(),
+            num_frames=count.cpu().numpy(),
         )

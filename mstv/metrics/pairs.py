@@ -40,7 +40,8 @@ def per_frame(
     batch, time = prediction.shape[:2]
     frames_per_slice = max(1, PIXELS_PER_SLICE // (prediction.shape[-2] * prediction.shape[-1]))
     values = torch.empty(batch, time, device=prediction.device)
-    with torch.autocast(prediction.device.type, enabled=False), torch.backends.cudnn.flags(allow_tf32=False):
+    cudnn = torch.backends.cudnn
+    with torch.autocast(prediction.device.type, enabled=False), cudnn.flags(cudnn.enabled, allow_tf32=False):
         for row in range(batch):
             for start in range(0, time, frames_per_slice):
                 part = slice(start, start + frames_per_slice)

@@ -70,7 +70,7 @@ class Rollout:
         """Steps over all chunks."""
         return len(self.chunks.starts) * len(self.plan.steps)
 
-    def begin(self, context: Sequence[Float[Tensor, "B T h w C"]]) -> RolloutState:
+    def begin(self, context: Sequence[Float[Tensor, "B T _h _w C"]]) -> RolloutState:
         """State before the first step.
 
         Args:

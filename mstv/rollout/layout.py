@@ -93,7 +93,7 @@ def frames_by_level(cells: Sequence[Cell]) -> list[tuple[int, list[int]]]:
 
 
 def gather_tokens(
-    latents: Sequence[Float[Tensor, "B T h w C"]], cells: Sequence[Cell], start: int = 0
+    latents: Sequence[Float[Tensor, "B T _h _w C"]], cells: Sequence[Cell], start: int = 0
 ) -> Float[Tensor, "B N C"]:
     """Tokens of `cells` in their order, each frame row-major.
 
@@ -112,7 +112,7 @@ def gather_tokens(
 
 
 def scatter_tokens(
-    latents: Sequence[Float[Tensor, "B T h w C"]],
+    latents: Sequence[Float[Tensor, "B T _h _w C"]],
     cells: Sequence[Cell],
     tokens: Float[Tensor, "B N C"],
     start: int = 0,

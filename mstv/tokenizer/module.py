@@ -13,7 +13,7 @@ from mstv import checkpoint
 from mstv.data.frames import EpisodeBatch, FrameBatch
 from mstv.keyed_random import keyed_generator
 from mstv.levels import Levels
-from mstv.metrics.per_frame import frame_psnr
+from mstv.metrics import frame_psnr
 from mstv.optimiser import Optimiser
 from mstv.tokenizer.perceptual import PerceptualLoss
 from mstv.tokenizer.tokenizer import Tokenizer, reconstruction_loss
@@ -72,17 +72,18 @@ class TokenizerModule(LightningModule):
 
     def training_step(self, batch: FrameBatch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
+        size = len(batch.images)
         generator = keyed_generator(self.seed, "tokenizer", self.global_step, self.global_rank)
         levels = self.tokenizer.levels.num_levels
         kept = torch.randint(levels, (len(batch.images),), generator=generator).to(self.device)
         decoded = self.tokenizer.decoder(self.tokenizer.encode_tokens(batch.images), kept)
         loss = reconstruction_loss(decoded, batch.images)
-        self.log("train/reconstruction_loss", loss)
+        self.log("train/reconstruction_loss", loss, batch_size=size)
         for perceptual in self._perceptual:
             distance = perceptual.to(self.device)(decoded[0], batch.images)
-            self.log("train/lpips", distance)
+            self.log("train/lpips", distance, batch_size=size)
             loss = loss + self.lpips_weight * distance
-        self.log("train/loss", loss, prog_bar=True)
+        self.log("train/loss", loss, prog_bar=True, batch_size=size)
         return loss
 
     def validation_step(self, batch: EpisodeBatch, batch_idx: int) -> None:

@@ -62,7 +62,10 @@ def samples(numbers: ReferenceNumbers, case: str) -> list[Sample]:
         rows = [(*place, role) for place, role in zip(flhw.tolist(), roles.tolist(), strict=True)]
         # Published order is level, frame, row, column; ours puts the context first.
         order = torch.tensor(sorted(range(len(rows)), key=lambda i: (rows[i][4], rows[i][1], rows[i][0], rows[i][2:4])))
-        cells = {role: sorted({Cell(l, f) for f, l, _, _, r in rows if r == role}) for role in (CONTEXT, TARGET)}
+        cells = {
+            role: sorted({Cell(level, frame) for frame, level, _, _, r in rows if r == role})
+            for role in (CONTEXT, TARGET)
+        }
         step = Step(tuple(cells[CONTEXT]), tuple(cells[TARGET]))
         layout = StepLayout.of(step, levels)
         assert layout.num_tokens == len(rows)

@@ -9,4 +9,4 @@ __all__ = ["ENV_ID", "FRAMES_PER_ACTION", "BlockWorldEnv"]
 ENV_ID = "mstv/BlockWorld-v0"
 
 if ENV_ID not in gymnasium.registry:
-    gymnasium.register(ENV_ID, entry_point=BlockWorldEnv)
+    gymnasium.register(ENV_ID, entry_point="data_tools.engines.blockworld.env:BlockWorldEnv")

@@ -73,7 +73,7 @@ TEXTURE_NAMES = tuple(sorted({name for names in _FACES.values() for name in name
 
 
 def face_textures() -> NDArray[np.uint8]:
-    """Index into `TEXTURE_NAMES` of each block's top, side and bottom: uint8, shape (BLOCKS, 3); air's row is unused."""
+    """Index into `TEXTURE_NAMES` of each block's top, side and bottom: uint8, shape (BLOCKS, 3); air's is unused."""
     table = np.zeros((BLOCKS, 3), dtype=np.uint8)
     for block, names in _FACES.items():
         table[block] = [TEXTURE_NAMES.index(name) for name in names]

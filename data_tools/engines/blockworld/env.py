@@ -6,7 +6,7 @@ when turning right. Pitch is positive when looking down.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from data_tools.engines.blockworld.noise import hash_grid
 from data_tools.engines.blockworld.player import BLOCK, EYE_HEIGHT, Player
-from data_tools.engines.blockworld.render import Eye, Renderer
+from data_tools.engines.blockworld.renderer import Eye, Renderer
 from data_tools.engines.blockworld.trig import FULL_TURN
 from data_tools.engines.blockworld.world import build_world
 
@@ -58,7 +58,7 @@ class BlockWorldEnv(gymnasium.Env[NDArray[np.uint8], Any]):
         ValueError: for an argument out of range.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 20}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 20}
 
     def __init__(
         self,
@@ -161,13 +161,17 @@ class BlockWorldEnv(gymnasium.Env[NDArray[np.uint8], Any]):
     def _checked_vector(self, action: Any) -> list[float]:
         value = np.asarray(action)
         if value.shape != (len(self.action_names),) or value.dtype.kind not in "iuf":
-            raise ValueError(f"a vector action must be {len(self.action_names)} numbers {self.action_names}, got {action!r}")
+            raise ValueError(
+                f"a vector action must be {len(self.action_names)} numbers {self.action_names}, got {action!r}"
+            )
         # Written so that NaN fails too.
         inside = (value >= self.action_space.low) & (value <= self.action_space.high)  # type: ignore[attr-defined]
         if not inside.all():
             column = int(np.argmin(inside))
             low, high = self.action_space.low[column], self.action_space.high[column]  # type: ignore[attr-defined]
-            raise ValueError(f"action column {self.action_names[column]} must be in [{low:g}, {high:g}], got {value[column]}")
+            raise ValueError(
+                f"action column {self.action_names[column]} must be in [{low:g}, {high:g}], got {value[column]}"
+            )
         return value.astype(np.float32).tolist()
 
     def _look(self, player: Player) -> tuple[NDArray[np.uint8], dict[str, Any]]:

@@ -8,7 +8,7 @@ import numba
 
 
 def kernel(function: Callable) -> Callable:
-    """Compile `function` with numba, strictly (no fastmath, so no fused multiply-add), and cache it on disk if possible.
+    """Compile `function` with numba, strictly (no fastmath, so no fused multiply-add), and cache it if possible.
 
     numba puts its cache beside the source or, failing that, in the user's cache folder, and raises RuntimeError
     while decorating when neither can be written (a read-only container); the function is then compiled once per
@@ -16,6 +16,6 @@ def kernel(function: Callable) -> Callable:
     never call kernels, nor read constants, of another file, so that an edit can never meet a stale cache.
     """
     try:
-        return numba.njit(cache=True, fastmath=False, error_model="numpy")(function)
+        return numba.njit(cache=True, error_model="numpy")(function)
     except RuntimeError:
-        return numba.njit(fastmath=False, error_model="numpy")(function)
+        return numba.njit(error_model="numpy")(function)

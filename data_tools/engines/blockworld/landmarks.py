@@ -43,7 +43,7 @@ def _house(dice: Dice, colours: Colours) -> Building:
     """A closed house with windows, a door and a coloured gable roof."""
     width, depth = 7, dice.choice((7, 9))
     wall = dice.choice((Block.PLANKS, Block.BRICKS, Block.COBBLE, Block.SANDSTONE))
-    house = np.zeros((width + 2, depth + 2, 11), dtype=np.uint8)
+    house = np.zeros((width + 2, depth + 2, 10), dtype=np.uint8)
     house[1:-1, 1:-1, :4] = wall
     house[2:-2, 2:-2, :4] = Block.AIR
     house[1:-1, 1:-1, 0] = Block.COBBLE

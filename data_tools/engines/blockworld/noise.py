@@ -26,7 +26,9 @@ def hash_grid(seed: int, x: ArrayLike, z: ArrayLike = 0) -> NDArray[np.uint64]:
     x = np.atleast_1d(np.asarray(x)).astype(np.int64).astype(np.uint64)
     z = np.atleast_1d(np.asarray(z)).astype(np.int64).astype(np.uint64)
     start = np.full(1, (seed * _GOLDEN + 1) & _MASK, dtype=np.uint64)
-    return _mix(_mix(_mix(start) + x * np.uint64(_GOLDEN)) + z * np.uint64(0xD1B54A32D192ED03))
+    mixed: NDArray[np.uint64] = _mix(start) + x * np.uint64(_GOLDEN)
+    mixed = _mix(mixed) + z * np.uint64(0xD1B54A32D192ED03)
+    return _mix(mixed)
 
 
 def salted(seed: int, purpose: str) -> int:

@@ -70,9 +70,7 @@ class Player:
         first_z, last_z = (z - RADIUS) // BLOCK, (z + RADIUS - 1) // BLOCK
         if first_x < 0 or first_z < 0 or last_x >= size or last_z >= size:
             return (-1,)
-        return tuple(
-            columns[i * size + j] for i in range(first_x, last_x + 1) for j in range(first_z, last_z + 1)
-        )
+        return tuple(columns[i * size + j] for i in range(first_x, last_x + 1) for j in range(first_z, last_z + 1))
 
     def _free(self, x: int, y: int, z: int) -> bool:
         low, high = y // BLOCK, (y + TALL - 1) // BLOCK

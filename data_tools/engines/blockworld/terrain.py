@@ -55,7 +55,7 @@ def _carve_ravines(heights: NDArray[np.float64], seed: int) -> None:
             if dice.below(2):
                 along, across = across, along
             side = 1 if dice.below(2) else -1
-            bend = 10.0 * (value_noise(salted(seed, f"ravine {corner_x} {corner_z}"), along, np.zeros_like(along), 12) - 0.5)
+            bend = 10.0 * (value_noise(salted(seed, f"ravine {corner_x} {corner_z}"), along, 0 * along, 12) - 0.5)
             lateral = side * (across - bend)
             depth = np.minimum(8.0, (length - np.abs(along)) * 0.9)
             depth = np.where(lateral < -2.0, 0.0, depth - np.maximum(0.0, lateral - 2.0))
@@ -103,6 +103,7 @@ def fill_ground(heights: NDArray[np.float64], seed: int, map_height: int) -> NDA
     blocks = np.where(y < SEA_LEVEL, Block.WATER, Block.AIR).astype(np.uint8)
     blocks = np.broadcast_to(blocks, (size, size, map_height)).copy()
     np.copyto(blocks, np.broadcast_to(surface[..., None], blocks.shape), where=y == top - 1)
-    np.copyto(blocks, np.broadcast_to(under[..., None], blocks.shape), where=below_top & (y >= top - 1 - soil[..., None]))
-    blocks[below_top & (y < top - 1 - soil[..., None])] = Block.STONE
+    rock = y < top - 1 - soil[..., None]
+    np.copyto(blocks, np.broadcast_to(under[..., None], blocks.shape), where=below_top & ~rock)
+    blocks[rock] = Block.STONE
     return blocks

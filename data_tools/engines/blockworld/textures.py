@@ -18,7 +18,7 @@ TEXELS = sum((SIZE >> level) ** 2 for level in range(LEVELS))
 
 Colour = tuple[int, int, int]
 Image = NDArray[np.int64]
-ROWS, COLUMNS = np.mgrid[0:SIZE, 0:SIZE]
+_rows, _columns = np.mgrid[0:SIZE, 0:SIZE]
 
 
 def _seed(name: str) -> int:
@@ -27,14 +27,14 @@ def _seed(name: str) -> int:
 
 def _speckle(name: str, colour: Colour, spread: int, grain: tuple[int, int] = (1, 1)) -> Image:
     """Brightness noise of -spread..spread around `colour` in patches of `grain` texels (down, across)."""
-    noise = hash_grid(_seed(name), ROWS // grain[0], COLUMNS // grain[1]) >> np.uint64(33)
+    noise = hash_grid(_seed(name), _rows // grain[0], _columns // grain[1]) >> np.uint64(33)
     # A few distinct tones, as a hand-painted 16x16 texture has, not white noise.
     tones = (noise % np.uint64(5)).astype(np.int64) - 2
     return np.asarray(colour) + (tones * spread // 2)[..., None]
 
 
 def _dots(name: str, image: Image, colour: Colour, one_in: int) -> Image:
-    hit = hash_grid(_seed(name) + 1, ROWS, COLUMNS) % np.uint64(one_in) == 0
+    hit = hash_grid(_seed(name) + 1, _rows, _columns) % np.uint64(one_in) == 0
     image[hit] = colour
     return image
 
@@ -44,11 +44,11 @@ def _stone(name: str, colour: Colour, spread: int) -> Image:
 
 
 def _bricks(name: str, colour: Colour, mortar: Colour, spread: int, height: int, width: int) -> Image:
-    course = ROWS // height
-    across = (COLUMNS + (course % 2) * (width // 2)) % SIZE
+    course = _rows // height
+    across = (_columns + (course % 2) * (width // 2)) % SIZE
     tone = (hash_grid(_seed(name), course, across // width) % np.uint64(2 * spread + 1)).astype(np.int64) - spread
     image = _speckle(name, colour, spread) + tone[..., None]
-    image[(ROWS % height == height - 1) | (across % width == width - 1)] = mortar
+    image[(_rows % height == height - 1) | (across % width == width - 1)] = mortar
     return image
 
 
@@ -59,8 +59,8 @@ def _cobble(name: str) -> Image:
     centre_row = (cells // 4) * 4 + (jitter % np.uint64(4)).astype(np.int64)
     centre_column = (cells % 4) * 4 + ((jitter >> np.uint64(8)) % np.uint64(4)).astype(np.int64)
     # Wrapped distances, so that neighbouring blocks join without a seam.
-    down = np.abs(ROWS[..., None] - centre_row)
-    across = np.abs(COLUMNS[..., None] - centre_column)
+    down = np.abs(_rows[..., None] - centre_row)
+    across = np.abs(_columns[..., None] - centre_column)
     square = np.minimum(down, SIZE - down) ** 2 + np.minimum(across, SIZE - across) ** 2
     order = np.sort(square, axis=-1)
     tone = (jitter >> np.uint64(16)).astype(np.int64) % 40
@@ -72,14 +72,14 @@ def _cobble(name: str) -> Image:
 
 def _planks(name: str, colour: Colour) -> Image:
     image = _speckle(name, colour, 14, (1, 5))
-    image[ROWS % 4 == 3] = [c * 6 // 10 for c in colour]
-    seam = (COLUMNS == np.asarray([3, 11, 7, 14])[ROWS // 4]) & (ROWS % 4 != 3)
+    image[_rows % 4 == 3] = [c * 6 // 10 for c in colour]
+    seam = (_columns == np.asarray([3, 11, 7, 14])[_rows // 4]) & (_rows % 4 != 3)
     image[seam] = [c * 7 // 10 for c in colour]
     return image
 
 
 def _log_top(name: str, bark: Colour, wood: Colour) -> Image:
-    ring = np.maximum(np.abs(2 * ROWS - 15), np.abs(2 * COLUMNS - 15)) // 2
+    ring = np.maximum(np.abs(2 * _rows - 15), np.abs(2 * _columns - 15)) // 2
     image = _speckle(name, wood, 8) - ((ring % 2) * 28)[..., None]
     image[ring == 7] = bark
     return image
@@ -87,17 +87,17 @@ def _log_top(name: str, bark: Colour, wood: Colour) -> Image:
 
 def _birch(name: str) -> Image:
     image = _speckle(name, (214, 214, 208), 12, (1, 4))
-    return np.where((hash_grid(_seed(name) + 1, ROWS, COLUMNS // 3) % np.uint64(9) == 0)[..., None], 45, image)
+    return np.where((hash_grid(_seed(name) + 1, _rows, _columns // 3) % np.uint64(9) == 0)[..., None], 45, image)
 
 
 def _leaves(name: str, colour: Colour) -> Image:
-    return _dots(name, _speckle(name, colour, 26), tuple(c * 4 // 10 for c in colour), 5)
+    return _dots(name, _speckle(name, colour, 26), (colour[0] * 4 // 10, colour[1] * 4 // 10, colour[2] * 4 // 10), 5)
 
 
 def _grass_side(name: str) -> Image:
-    fringe = 2 + (hash_grid(_seed(name), COLUMNS) % np.uint64(3)).astype(np.int64)
+    fringe = 2 + (hash_grid(_seed(name), _columns) % np.uint64(3)).astype(np.int64)
     grass, dirt = _speckle("grass_top", (104, 158, 60), 18), _speckle("dirt", (134, 96, 67), 22)
-    return np.where((ROWS < fringe)[..., None], grass, dirt)
+    return np.where((_rows < fringe)[..., None], grass, dirt)
 
 
 def _lawn(name: str, flower: Colour | None) -> Image:
@@ -106,42 +106,42 @@ def _lawn(name: str, flower: Colour | None) -> Image:
 
 
 def _water(name: str) -> Image:
-    return _speckle(name, (50, 90, 205), 12, (2, 5)) + ((ROWS + COLUMNS // 4) % 8 == 0)[..., None] * 20
+    return _speckle(name, (50, 90, 205), 12, (2, 5)) + ((_rows + _columns // 4) % 8 == 0)[..., None] * 20
 
 
 def _window(name: str) -> Image:
     image = _speckle(name, (150, 205, 232), 8)
-    image[(ROWS + COLUMNS) % 11 < 2] = (205, 234, 246)
-    frame = (ROWS % 15 == 0) | (COLUMNS % 15 == 0) | (COLUMNS == 7) | (COLUMNS == 8)
+    image[(_rows + _columns) % 11 < 2] = (205, 234, 246)
+    frame = (_rows % 15 == 0) | (_columns % 15 == 0) | (_columns == 7) | (_columns == 8)
     image[frame] = (92, 66, 40)
     return image
 
 
 def _door(name: str, upper: bool) -> Image:
     image = _speckle(name, (122, 84, 48), 12, (5, 1))
-    image[(COLUMNS % 15 == 0) | (ROWS == (0 if upper else 15))] = (72, 48, 28)
+    image[(_columns % 15 == 0) | (_rows == (0 if upper else 15))] = (72, 48, 28)
     if upper:
-        image[(ROWS >= 3) & (ROWS <= 8) & (COLUMNS >= 3) & (COLUMNS <= 12) & (COLUMNS % 5 != 2)] = (60, 76, 92)
+        image[(_rows >= 3) & (_rows <= 8) & (_columns >= 3) & (_columns <= 12) & (_columns % 5 != 2)] = (60, 76, 92)
     else:
-        image[(ROWS <= 2) & (COLUMNS >= 12) & (COLUMNS <= 13)] = (222, 200, 90)
+        image[(_rows <= 2) & (_columns >= 12) & (_columns <= 13)] = (222, 200, 90)
     return image
 
 
 def _lamp(name: str) -> Image:
     image = _speckle(name, (255, 226, 140), 22, (2, 2))
-    image[(ROWS % 15 == 0) | (COLUMNS % 15 == 0)] = (150, 108, 52)
+    image[(_rows % 15 == 0) | (_columns % 15 == 0)] = (150, 108, 52)
     return image
 
 
 def _sandstone(name: str) -> Image:
     image = _speckle(name, (217, 204, 158), 10, (1, 6))
-    image[(ROWS == 4) | (ROWS == 11)] = (186, 168, 118)
+    image[(_rows == 4) | (_rows == 11)] = (186, 168, 118)
     return image
 
 
 def _wool(name: str, colour: Colour) -> Image:
-    image = _speckle(name, colour, 8, (2, 2)) + ((ROWS + COLUMNS) % 2)[..., None] * 5
-    image[(ROWS == 15) | (COLUMNS == 15)] = [c * 85 // 100 for c in colour]
+    image = _speckle(name, colour, 8, (2, 2)) + ((_rows + _columns) % 2)[..., None] * 5
+    image[(_rows == 15) | (_columns == 15)] = [c * 85 // 100 for c in colour]
     return image
 
 

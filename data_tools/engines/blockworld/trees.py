@@ -47,7 +47,7 @@ def plant_trees(blocks: NDArray[np.uint8], seed: int, reserved: NDArray[np.bool_
     for i, corner_x in enumerate(corners):
         for j, corner_z in enumerate(corners):
             x, z = int(corner_x) + dice.below(_SPACING), int(corner_z) + dice.below(_SPACING)
-            if dice.below(100) >= 8 + 60 * max(0.0, 2.0 * woods[i, j] - 0.8):
+            if dice.below(100) >= 12 + 75 * max(0.0, 2.0 * woods[i, j] - 0.7):
                 continue
             kind = kinds[i, j] + 0.01 * dice.between(-12, 12)
             if kind < 0.38:

@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 
 from data_tools.engines.blockworld.blocks import LAWNS, Block
 from data_tools.engines.blockworld.cells import encode_cells
-from data_tools.engines.blockworld.landmarks import RADIUS, SPACING, TALLEST, Landmark, build_landmarks, choose_landmarks
+from data_tools.engines.blockworld.landmarks import (
+    RADIUS,
+    SPACING,
+    TALLEST,
+    Landmark,
+    build_landmarks,
+    choose_landmarks,
+)
 from data_tools.engines.blockworld.noise import hash_grid, salted, value_noise
 from data_tools.engines.blockworld.terrain import SEA_LEVEL, fill_ground, ground_heights, level_sites
 from data_tools.engines.blockworld.trees import plant_trees
@@ -26,9 +33,9 @@ class World:
     Attributes:
         seed: the world's seed.
         blocks: uint8 (size, size, height), numbers of `Block`.
-        cells: uint8, same shape, `blocks` as the ray caster reads them (see `cells.py`).
-        cover: uint8 (size, size), height above the topmost opaque block; lower air lies in shade.
-        dryness: uint8 (size, size), 0 lush to 255 dry, colours lawns and leaves.
+        cells: uint8 (size + 2, size + 2, height + 2), `blocks` as the ray caster reads them (see `cells.py`).
+        cover: uint8 (size + 2, size + 2), padded like `cells`: the topmost opaque cell; lower air lies in shade.
+        dryness: uint8 (size + 2, size + 2), padded likewise: 0 lush to 255 dry, colours lawns and leaves.
         clouds: uint8 (CLOUD_CELLS, CLOUD_CELLS), 1 where a cloud is; repeats in both directions.
         columns: for each column (index x * size + z) an int whose bit y is set where nobody can be. Water, and all
             air above it, is barred.
@@ -95,8 +102,8 @@ def build_world(seed: int, size: int = 128, height: int = 48) -> World:
         seed=seed,
         blocks=blocks,
         cells=encode_cells(blocks),
-        cover=cover.astype(np.uint8),
-        dryness=dryness.astype(np.uint8),
+        cover=np.pad(cover.astype(np.uint8), 1),
+        dryness=np.pad(dryness.astype(np.uint8), 1),
         clouds=cloudy.astype(np.uint8),
         columns=_barred_columns(blocks, opaque),
         spawns=_spawn_places(blocks, cover, reserved),
@@ -118,7 +125,9 @@ def _barred_columns(blocks: NDArray[np.uint8], opaque: NDArray[np.bool_]) -> tup
     return tuple(int.from_bytes(row.tobytes(), "little") for row in packed)
 
 
-def _spawn_places(blocks: NDArray[np.uint8], cover: NDArray[np.int64], reserved: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _spawn_places(
+    blocks: NDArray[np.uint8], cover: NDArray[np.int64], reserved: NDArray[np.bool_]
+) -> NDArray[np.int64]:
     """Lawns or beaches, outside landmarks, with gentle open ground all around; ordered by hash of the place."""
     size = len(cover)
     top = np.take_along_axis(blocks, cover[..., None] - 1, axis=2)[..., 0]

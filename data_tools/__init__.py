@@ -1,0 +1,1 @@
+"""Making data sets: the `mstv-data` command, its engines and its importers."""

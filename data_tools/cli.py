@@ -1,0 +1,91 @@
+"""The `mstv-data` command: making, importing, packing and checking data sets."""
+
+import argparse
+import importlib
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from mstv.errors import UserError
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand: the module that holds its `add_arguments` and `run`, imported only when it is called."""
+
+    module: str
+    help: str
+
+
+IMPORTERS = {
+    "videos": Command("data_tools.importers.videos", "any folder of mp4, mkv, webm, avi or mov files; no actions"),
+}
+"""Foreign formats; a new one is a module in `data_tools/importers` and a line here."""
+
+COMMANDS: dict[str, Command | Mapping[str, Command]] = {
+    "record": Command("data_tools.recorder", "let an engine and a policy make raw episodes"),
+    "import": IMPORTERS,
+    "shard": Command("data_tools.sharding", "pack raw episodes into frame shards, split by world"),
+    "verify": Command("data_tools.verify", "read a set of shards again and check everything in it"),
+}
+
+
+class CommandModule(Protocol):
+    """What the module of a command offers."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add its options."""
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Do it; return the exit code."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `mstv-data`.
+
+    Args:
+        argv: arguments; by default those of the process.
+
+    Returns:
+        The exit code: 0; 2 for a mistake that the user can mend; 130 after Ctrl-C.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run("mstv-data", __doc__ or "", COMMANDS, arguments)
+    except UserError as error:
+        print(f"mstv-data: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        command = shlex.join(["mstv-data", *arguments])
+        print(f"mstv-data: interrupted; what is complete stays, resume with: {command}", file=sys.stderr)
+        return 130
+
+
+def _run(
+    program: str, description: str, commands: Mapping[str, Command | Mapping[str, Command]], arguments: list[str]
+) -> int:
+    """Run the command that the first argument names, with the others."""
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description=description,
+        usage=f"{program} COMMAND ...",
+        epilog=f"`{program} COMMAND --help` tells a command's options.",
+    )
+    group = parser.add_argument_group("commands")
+    for name, command in commands.items():
+        text = command.help if isinstance(command, Command) else f"import foreign data: {', '.join(command)}"
+        group.add_argument(f"_{name}", metavar=name, nargs="?", help=text)
+    if not arguments or arguments[0].startswith("-"):
+        parser.parse_args(arguments or ["--help"])
+    name, rest = arguments[0], arguments[1:]
+    if name not in commands:
+        parser.error(f"no command {name!r}: choose from {', '.join(commands)}")
+    command = commands[name]
+    if not isinstance(command, Command):
+        return _run(f"{program} {name}", "Import foreign data as raw episodes.", command, rest)
+    module: CommandModule = importlib.import_module(command.module)  # type: ignore[assignment]
+    parser = argparse.ArgumentParser(prog=f"{program} {name}", description=f"{command.help.capitalize()}.")
+    module.add_arguments(parser)
+    return module.run(parser.parse_args(rest))

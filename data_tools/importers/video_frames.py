@@ -1,0 +1,134 @@
+"""Frames of any video file: decoded, turned upright, cropped, resized, and resampled in time."""
+
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
+
+from mstv.errors import UserError
+
+_HD_ROWS = 720
+"""From this height on, a video that does not name its colour matrix means BT.709, below it BT.601."""
+
+
+class VideoFrames:
+    """Frames of a video as an iterator of uint8 (H, W, 3) RGB; a context manager.
+
+    Output frame k shows the source at k / fps seconds after its first frame, to the nearest source frame, so that
+    frames of a variable rate come out evenly. The centre of the picture is cropped to the aspect of `size`.
+
+    Args:
+        path: any file that FFmpeg reads.
+        size: (H, W) of the frames to give.
+        fps: frames a second to give; None keeps the average rate of the source.
+
+    Attributes:
+        fps: frames a second that are given.
+
+    Raises:
+        UserError: no such file, not a video, or, while iterating, damaged.
+    """
+
+    def __init__(self, path: Path, size: tuple[int, int], fps: float | None = None) -> None:
+        self._path, self._size = path, size
+        try:
+            if not path.stat().st_size:
+                raise UserError(f"{path}: holds no bytes: remove it, or use --skip-bad to go on without it")
+            self._container = av.open(str(path), "r")
+        except (av.FFmpegError, ValueError, OSError) as error:
+            raise self._bad(error) from None
+        if not self._container.streams.video:
+            self._container.close()
+            raise UserError(f"{path}: holds no video stream: remove it, or use --skip-bad to go on without it")
+        self._stream = self._container.streams.video[0]
+        self._stream.codec_context.thread_count = 1
+        # Without this the decoder paints over damage and says nothing.
+        self._stream.codec_context.options = {"err_detect": "explode"}
+        rate = Fraction(fps).limit_denominator(1001) if fps else self._stream.average_rate or self._stream.guessed_rate
+        if not rate:
+            self._container.close()
+            raise UserError(f"{path}: does not say its frame rate: give --fps")
+        self._rate = Fraction(rate)
+        self.fps = float(rate)
+        self._reformatter = VideoReformatter()
+
+    def __enter__(self) -> Iterator[np.ndarray]:
+        return self._resampled()
+
+    def __exit__(self, *_: object) -> None:
+        self._container.close()
+
+    def _bad(self, error: Exception) -> UserError:
+        reason = str(error).split("\n", 1)[0]
+        return UserError(
+            f"{self._path}: not a readable video ({reason}): remove or repair it, or use --skip-bad to go on without it"
+        )
+
+    def _decoded(self) -> Iterator[av.VideoFrame]:
+        num_frames = 0
+        try:
+            for packet in self._container.demux(self._stream):
+                if packet.is_corrupt:
+                    raise ValueError(f"cut short after {num_frames} frames")
+                for frame in packet.decode():
+                    assert isinstance(frame, av.VideoFrame)
+                    if frame.is_corrupt:
+                        raise ValueError(f"frame {num_frames} is damaged")
+                    num_frames += 1
+                    yield frame
+        except (av.FFmpegError, ValueError, OSError) as error:
+            raise self._bad(error) from None
+        if num_frames == 0:
+            raise UserError(f"{self._path}: holds no frames: remove it, or use --skip-bad to go on without it")
+
+    def _resampled(self) -> Iterator[np.ndarray]:
+        """Give the source frame nearest to each tick; only those frames are converted."""
+        given = 0
+        held: av.VideoFrame | None = None
+        start = time = Fraction(0)
+        for frame in self._decoded():
+            duration = (frame.duration or 0) * frame.time_base if frame.time_base else Fraction(0)
+            if frame.pts is not None and frame.time_base:
+                time = frame.pts * frame.time_base
+            if held is None:
+                start = time
+            tick = _nearest((time - start) * self._rate)
+            if held is not None and tick > given:
+                picture = self._converted(held)
+                for given in range(given + 1, tick + 1):  # noqa: B020
+                    yield picture
+            held = frame
+            time += duration  # stands in for the next frame's time stamp where that has none
+        if held is not None:
+            picture = self._converted(held)
+            for _ in range(max(_nearest((time - start) * self._rate) - given, 1 if given == 0 else 0)):
+                yield picture
+
+    def _converted(self, frame: av.VideoFrame) -> np.ndarray:
+        turns = round(frame.rotation / 90) % 4
+        height, width = self._size if turns % 2 == 0 else self._size[::-1]
+        aspect = frame.width * float(self._stream.sample_aspect_ratio or 1) / frame.height
+        # The whole frame is scaled so that it just covers the target, then its centre is cut out.
+        rows, columns = max(height, round(width / aspect)), max(width, round(height * aspect))
+        shrinks = rows <= frame.height and columns <= frame.width
+        unnamed = frame.colorspace not in (Colorspace.ITU709, Colorspace.ITU601, Colorspace.SMPTE240M, 9, 6)
+        matrix = Colorspace.ITU709 if unnamed and frame.height >= _HD_ROWS else None
+        scaled = self._reformatter.reformat(
+            frame,
+            width=columns,
+            height=rows,
+            format="rgb24",
+            src_colorspace=matrix,
+            interpolation=Interpolation.AREA if shrinks else Interpolation.BICUBIC,
+            threads=1,
+        ).to_ndarray()
+        top, left = (rows - height) // 2, (columns - width) // 2
+        return np.ascontiguousarray(np.rot90(scaled[top : top + height, left : left + width], turns))
+
+
+def _nearest(position: Fraction) -> int:
+    return math.floor(position + Fraction(1, 2))

@@ -1,0 +1,52 @@
+"""Types of command line options that several commands share."""
+
+import argparse
+import re
+
+
+def size(text: str) -> tuple[int, int]:
+    """Read `N` or `HxW` as (H, W) in pixels, both even."""
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: give N or HxW pixels, such as 128 or 64x128")
+    height, width = int(match[1]), int(match[2] or match[1])
+    if height < 2 or width < 2 or height % 2 or width % 2:
+        raise argparse.ArgumentTypeError(f"{text!r}: height and width must be even and at least 2 pixels")
+    return height, width
+
+
+def positive(text: str) -> int:
+    """Read an int >= 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number >= 1")
+    return int(text)
+
+
+def natural(text: str) -> int:
+    """Read an int >= 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number >= 0")
+    return int(text)
+
+
+def rate(text: str) -> float:
+    """Read frames a second, > 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a rate: give frames a second, in (0, 1000]")
+    return value
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Read names separated by commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Add `--workers`."""
+    parser.add_argument(
+        "--workers", type=positive, default=2, help="worker processes; the result is the same for any (default: 2)"
+    )

@@ -1,0 +1,136 @@
+"""Long-rollout consistency during training."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from mstv.callbacks.ema import EMA
+from mstv.callbacks.media import log_curves, log_video, media_path
+from mstv.data.latent_shards import LatentStore
+from mstv.data.schema import TOKENIZER_COPY, atomic_path
+from mstv.data.video import encode_video
+from mstv.keyed_random import keyed_generator
+from mstv.metrics import frame_psnr
+from mstv.rollout.generate import Rollout
+from mstv.tokenizer.module import load_tokenizer
+from mstv.tokenizer.tokenizer import Tokenizer
+
+
+class LongRollout(Callback):
+    """Every so many steps rolls out fixed episodes with the averaged weights; logs PSNR against horizon and videos.
+
+    Frames are scored against decoded true latents; the curve of shuffled true latents is the lower bound. Whatever
+    goes wrong here is a warning, never the end of the training.
+
+    Args:
+        every_steps: training steps between two rollouts.
+        episodes: first episodes of the validation split.
+        context_frames: ground-truth frames of context.
+        end_frame: generate up to this frame.
+        nfe: denoiser evaluations per step.
+        guidance: guidance scale.
+        seed: seed of the noise.
+    """
+
+    HORIZONS = (1, 4, 16, 64, 256)
+
+    def __init__(
+        self,
+        every_steps: int,
+        episodes: int = 2,
+        context_frames: int = 256,
+        end_frame: int = 512,
+        nfe: int = 12,
+        guidance: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        self.every_steps = every_steps
+        self.episodes = episodes
+        self.context_frames = context_frames
+        self.end_frame = end_frame
+        self.nfe = nfe
+        self.guidance = guidance
+        self.seed = seed
+        self._tokenizer: Tokenizer | None = None
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Roll out when it is time, on rank 0."""
+        if trainer.global_step % self.every_steps or not trainer.is_global_zero:
+            return
+        averages = [callback for callback in trainer.callbacks if isinstance(callback, EMA)]
+        try:
+            if averages:
+                with averages[0].applied(pl_module):
+                    self._roll_out(trainer, pl_module)
+            else:
+                self._roll_out(trainer, pl_module)
+        except Exception as error:
+            warnings.warn(f"the long rollout at step {trainer.global_step} failed: {error}", stacklevel=2)
+
+    @torch.no_grad()
+    def _roll_out(self, trainer: Trainer, module: Any) -> None:
+        store: LatentStore = trainer.datamodule.store  # type: ignore[attr-defined]
+        keys = store.keys("validation")[: self.episodes]
+        module.eval()
+        try:
+            with trainer.precision_plugin.forward_context():
+                truth, generated = self._generate(store, keys, module)
+                videos = [[self._decode(store.folder, part) for part in parts] for parts in (truth, generated)]
+        finally:
+            module.train()
+        curves: dict[str, list[np.ndarray]] = {"generated": [], "shuffled": []}
+        for key, true, made in zip(keys, *videos, strict=True):
+            order = torch.randperm(len(true), generator=keyed_generator(self.seed, "shuffled", key))
+            curves["generated"].append(frame_psnr(made[None], true[None])[0].numpy())
+            curves["shuffled"].append(frame_psnr(true[order][None], true[None])[0].numpy())
+            self._save_video(trainer, key, true, made, float(trainer.datamodule.store.manifest.fps))  # type: ignore[attr-defined]
+        means = {name: np.mean(values, 0) for name, values in curves.items()}
+        horizon = np.arange(1, len(means["generated"]) + 1)
+        log_curves(trainer, "rollout/psnr", horizon.tolist(), {k: v.tolist() for k, v in means.items()}, "horizon")
+        scalars = {
+            f"rollout/psnr_h{h}": float(means["generated"][h // 2 : h].mean()) for h in self.HORIZONS if h in horizon
+        }
+        scalars["rollout/psnr_shuffled"] = float(means["shuffled"].mean())
+        for logger in trainer.loggers:
+            logger.log_metrics(scalars, step=trainer.global_step)
+
+    def _generate(self, store: LatentStore, keys: list[str], module: Any) -> tuple[Tensor, Tensor]:
+        """True and generated level-0 latents (E, T, rows, columns, C) of the frames after the context."""
+
+        def stacked(level: int, frames: slice) -> Tensor:
+            arrays = np.stack([store.read(key, level, frames) for key in keys])
+            return torch.from_numpy(arrays).float().to(module.device)
+
+        actions = None
+        if store.actions_spec.kind != "none":
+            rows = np.stack([store.actions(key)[: self.end_frame] for key in keys])  # type: ignore[index]
+            actions = torch.from_numpy(rows)
+            actions = actions if actions.is_floating_point() else actions.long()
+        rollout = Rollout(module.plan, module.levels, self.context_frames, self.end_frame, keys, actions, self.seed)
+        state = rollout.begin([stacked(level, slice(self.context_frames)) for level in range(store.levels.num_levels)])
+        for _ in rollout.run(state, module.step_sampler(self.nfe, self.guidance)):
+            pass
+        frames = slice(self.context_frames, self.end_frame)
+        return stacked(0, frames), state.latents[0][:, frames]
+
+    def _decode(self, folder: Path, latents: Tensor) -> Tensor:
+        """Frames (T, 3, H, W) on the CPU."""
+        if self._tokenizer is None:
+            self._tokenizer, _ = load_tokenizer(folder / TOKENIZER_COPY)
+        tokenizer = self._tokenizer.to(latents.device)
+        return torch.cat([tokenizer.decode(part).float().cpu() for part in latents.split(64)])
+
+    def _save_video(self, trainer: Trainer, key: str, true: Tensor, made: Tensor, fps: float) -> None:
+        """Truth on the left, rollout on the right."""
+        frames = (torch.cat([true, made], 3) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+        path = media_path(trainer, f"rollout-{key}", "mp4")
+        with atomic_path(path) as temporary:
+            encode_video(frames, temporary, fps)
+        log_video(trainer, f"rollout/{key}", path)

@@ -1,0 +1,37 @@
+"""`mstv compare`: several runs -> one table and one page."""
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.description = "Compare evaluated runs: a table here, and one HTML page with curves and synchronised videos."
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run")
+    parser.add_argument("--protocol", help="evaluation to compare; not needed where the runs share only one")
+    parser.add_argument("--out", type=Path, default=Path("compare.html"), help="the page (default: %(default)s)")
+    parser.add_argument("--title", help="heading of the page")
+    parser.add_argument(
+        "--embed", action="store_true", help="put the videos into the page, so that it can be sent alone"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the table, write the page; returns 0.
+
+    Raises:
+        UserError: see `Comparison.read` and `write_page`.
+    """
+    from rich.console import Console
+
+    from mstv.compare.comparison import Comparison
+    from mstv.compare.page import write_page
+    from mstv.compare.score_table import score_tables
+
+    comparison = Comparison.read(arguments.runs, arguments.protocol)
+    console = Console()
+    for table in score_tables(comparison):
+        console.print(table.for_terminal())
+    write_page(comparison, arguments.out, arguments.title, arguments.embed)
+    console.print(f"{arguments.out}: open it in a browser", highlight=False, markup=False)
+    return 0

@@ -1,0 +1,132 @@
+"""`mstv demo`: the whole pipeline on this machine, stage by stage, each the command that a user would type."""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from mstv.errors import UserError
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder of everything it makes (default: demo)")
+    parser.add_argument(
+        "--videos", type=Path, help="use the videos of this folder, without actions, instead of recording blockworld"
+    )
+    parser.add_argument("--workers", type=int, default=2, help="processes that record (default: 2)")
+    parser.add_argument("--quick", action="store_true", help="a few training steps: checks the pipeline only")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command of the pipeline; `mstv` or `mstv-data` and its arguments."""
+
+    name: str
+    program: str
+    arguments: list[str]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run every stage; those that are done find nothing to do, an interrupted one goes on."""
+    if not (EXPERIMENTS / "demo_tokenizer.yaml").is_file():
+        raise UserError(f"{EXPERIMENTS}: holds no demo_tokenizer.yaml: run the demo from a clone of the repository")
+    started = time.monotonic()
+    stages = plan_stages(arguments.out, arguments.videos, arguments.workers, arguments.quick)
+    timings = []
+    for number, stage in enumerate(stages, 1):
+        print(f"\n[{number}/{len(stages)}] {stage.name}: {stage.program} {' '.join(stage.arguments)}", flush=True)
+        begun = time.monotonic()
+        module = "mstv.cli.main" if stage.program == "mstv" else "data_tools.cli"
+        code = subprocess.run([sys.executable, "-m", module, *stage.arguments], check=False).returncode
+        if code == 130 or code < 0:
+            raise KeyboardInterrupt
+        if code:
+            raise UserError(f"demo: stage {stage.name} failed with exit code {code}, see its message above")
+        timings.append((stage.name, time.monotonic() - begun))
+    print()
+    for name, seconds in timings:
+        print(f"  {name:<20} {seconds:7.1f} s")
+    print(f"  {'all':<20} {time.monotonic() - started:7.1f} s")
+    print(f"\nOpen {(arguments.out / 'index.html').resolve()}")
+    return 0
+
+
+def plan_stages(out: Path, videos: Path | None, workers: int, quick: bool) -> list[Stage]:
+    """The pipeline's commands in order."""
+    raw, shards, latents = out / "raw", out / "shards", out / "latents"
+    tokenizer, diffusion = out / "tokenizer", out / "diffusion"
+    settings = _settings(out)
+    if videos is None:
+        record = ["record", "--engine", "blockworld", "--policy", "loopwalk", "--episodes", "48", "--frames", "512"]
+        first = Stage("record", "mstv-data", [*record, "--size", "64", "--workers", str(workers), "--out", str(raw)])
+    else:
+        first = Stage(
+            "import",
+            "mstv-data",
+            ["import", "videos", str(videos), str(raw), "--size", "64", "--segment-frames", "512"],
+        )
+    limit = ["--trainer.max_steps", "20", "--trainer.val_check_interval", "10"] if quick else []
+
+    def fit(experiment: str, run_folder: Path, data: Path) -> list[str]:
+        # The YAML comes first, what overrides it after.
+        files = ["-c", str(EXPERIMENTS / experiment), "--run", str(run_folder), "--data.folder", str(data)]
+        return ["fit", *files, "--trainer.precision", settings["precision"], *limit]
+
+    span = ["--context", "128", "--end", "384", "--nfe", "12"]
+    if quick:
+        span = ["--context", "64", "--end", "128", "--nfe", "2", "--episodes", "2"]
+    return [
+        first,
+        Stage("shard", "mstv-data", ["shard", str(raw), str(shards), "--episodes-per-shard", "4"]),
+        Stage(
+            "train tokenizer",
+            "mstv",
+            fit("demo_tokenizer.yaml", tokenizer, shards),
+        ),
+        Stage("encode", "mstv", ["encode", str(shards), str(latents), "--tokenizer", str(tokenizer)]),
+        Stage(
+            "train diffusion",
+            "mstv",
+            fit("demo_diffusion.yaml", diffusion, latents),
+        ),
+        Stage("rollout", "mstv", ["rollout", str(diffusion), *span]),
+        Stage("evaluate", "mstv", ["evaluate", str(diffusion), *span]),
+        Stage("page", "mstv", ["compare", str(diffusion), "--out", str(out / "index.html")]),
+    ]
+
+
+def _settings(out: Path) -> dict[str, str]:
+    """What the first run found best on this machine; later runs keep it, so that a resumed training is the same."""
+    path = out / "settings.json"
+    if not path.is_file():
+        from mstv.data.schema import atomic_path
+
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps({"precision": _fastest_precision()}) + "\n")
+    settings: dict[str, str] = json.loads(path.read_text())
+    return settings
+
+
+def _fastest_precision() -> str:
+    """bf16-mixed where it is faster: on GPUs, and on CPUs with bf16 units; elsewhere it is many times slower."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda":
+        return "bf16-mixed"
+
+    def seconds(dtype: torch.dtype) -> float:
+        a = torch.ones(512, 512, dtype=dtype)
+        a @ a
+        begun = time.perf_counter()
+        for _ in range(5):
+            a @ a
+        return time.perf_counter() - begun
+
+    return "bf16-mixed" if seconds(torch.bfloat16) < 0.6 * seconds(torch.float32) else "32-true"

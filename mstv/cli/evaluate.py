@@ -1,0 +1,77 @@
+"""`mstv evaluate`: rollouts scored against horizon, with both bounds."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import TYPE_CHECKING
+
+from mstv.cli.rollout import RolloutJob, add_arguments, decode, prepare, roll_out
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["add_arguments", "run"]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Generate what is missing, score what is not scored, and write the table, the files and the plot."""
+    from rich.console import Console
+
+    from mstv.cli.progress import progress
+    from mstv.compare.comparison import Comparison
+    from mstv.compare.plot import plot_curves
+    from mstv.compare.score_table import score_tables
+    from mstv.data.results import begin_evaluation, merge_scores, summarise, write_episode_scores
+
+    job = prepare(arguments)
+    started = time.monotonic()
+    fresh = not any(job.latents_path(key).is_file() for key in job.card.episodes)
+    roll_out(job)
+    # A resumed rollout has no honest wall clock.
+    seconds = time.monotonic() - started if fresh else None
+    scored = begin_evaluation(job.folder, job.card)
+    with progress("episodes") as bar:
+        task = bar.add_task("scoring", total=job.card.num_episodes, completed=len(scored))
+        for key in job.card.episodes:
+            if key not in scored:
+                write_episode_scores(job.folder, key, score_episode(job, key))
+                bar.advance(task)
+    merge_scores(job.folder)
+    summarise(job.folder, seconds)
+    plot_curves(job.folder, job.folder / "curves.png")
+    for table in score_tables(Comparison.read([arguments.run], job.card.protocol)):
+        Console().print(table.for_terminal())
+    print(job.folder)
+    return 0
+
+
+def score_episode(job: RolloutJob, key: str) -> pa.Table:
+    """Per-frame scores of one episode: the rollout, decoded true latents and shuffled true latents."""
+    import numpy as np
+    import pyarrow as pa
+    import torch
+
+    from mstv.data.results import episode_scores
+    from mstv.data.shards import read_episode_frames
+    from mstv.keyed_random import keyed_generator
+    from mstv.metrics import frame_psnr, frame_ssim
+
+    start, end = job.card.context_frames, job.card.end_frame
+    generated = decode(job, torch.from_numpy(np.load(job.latents_path(key), allow_pickle=False))[start:])
+    decoded = decode(job, torch.from_numpy(job.store.read(key, 0, slice(start, end))).float())
+    raw = torch.from_numpy(read_episode_frames(job.frames_folder, job.frames, key)[0][start:end])
+    raw = raw.permute(0, 3, 1, 2).float() / 255
+    order = torch.randperm(end - start, generator=keyed_generator(job.card.seed, "shuffled", key))
+    videos = {"generated": generated, "upper_bound": decoded, "lower_bound": decoded[order]}
+    frame = np.arange(start, end)
+    tables = []
+    for truth_name, truth in (("raw", raw), ("decoded", decoded)):
+        for series, video in videos.items():
+            # Decoded truth against itself says nothing.
+            if truth_name == "decoded" and series == "upper_bound":
+                continue
+            for metric, measure in (("psnr", frame_psnr), ("ssim", frame_ssim)):
+                values = measure(video[None], truth[None])[0].numpy()
+                tables.append(episode_scores(key, frame, frame - start + 1, metric, truth_name, series, values))
+    return pa.concat_tables(tables)

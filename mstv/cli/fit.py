@@ -1,0 +1,134 @@
+"""`mstv fit`: training from one YAML."""
+
+import logging
+import warnings
+from argparse import ArgumentError
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import WandbLogger
+
+# Importing the parts makes their class paths known to the parser.
+import mstv.callbacks.long_rollout
+import mstv.data.frames
+import mstv.data.latents
+import mstv.diffusion.module
+import mstv.rollout.families
+import mstv.tokenizer.module  # noqa: F401
+from mstv.callbacks.metrics_csv import MetricsCSV
+from mstv.callbacks.rolling_checkpoint import RollingCheckpoint
+from mstv.errors import UserError
+from mstv.levels import Levels
+from mstv.rollout.plan import PlanFamily
+
+
+class FitCLI(LightningCLI):
+    """One YAML for tokenizer or diffusion: `levels` and `plan` are given once and linked to model and data."""
+
+    def __init__(self, args: ArgsType) -> None:
+        super().__init__(
+            model_class=LightningModule,
+            datamodule_class=LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_kwargs={"overwrite": True},
+            seed_everything_default=0,
+            parser_kwargs={"exit_on_error": False, "prog": "mstv fit"},
+            run=False,
+            args=args,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Our arguments and links."""
+        parser.add_argument("--run", type=str, required=True, help="the run directory; an existing run is resumed")
+        parser.add_argument(
+            "--checkpoint_seconds", type=float, default=600.0, help="seconds between two checkpoints of last.ckpt"
+        )
+        parser.add_argument("--wandb", type=bool, default=True, help="log to Weights & Biases")
+        parser.add_argument("--wandb_project", type=str, default="mstv")
+        parser.add_argument(
+            "--wandb_offline", type=bool, default=True, help="log into the run directory; `wandb sync` uploads it"
+        )
+        parser.add_argument("--levels", type=Levels, help="the token pyramid, for model and data")
+        parser.add_argument("--plan", type=PlanFamily | None, help="the plan, for model and data")  # type: ignore[arg-type]
+        for part in ("model", "data"):
+            parser.link_arguments("levels", f"{part}.init_args.levels")
+            parser.link_arguments("plan", f"{part}.init_args.plan")
+        # What the data knows need not be said again.
+        for name in ("latent_channels", "action_kind", "num_actions"):
+            parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
+        parser.link_arguments("run", "trainer.default_root_dir")
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The trainer with the run directory's loggers and rolling checkpoint."""
+        run = Path(self.config.run)
+        if self.config.trainer.logger is None:
+            loggers: list[Any] = [MetricsCSV(run)]
+            if self.config.wandb:
+                loggers.append(self._wandb(run))
+            kwargs["logger"] = loggers
+        trainer = super().instantiate_trainer(**kwargs)
+        trainer.callbacks.append(RollingCheckpoint(run / "checkpoints", self.config.checkpoint_seconds))
+        return trainer
+
+    def _wandb(self, run: Path) -> WandbLogger:
+        # An id that follows from the run's name makes a resumed run the same run.
+        return WandbLogger(
+            name=run.name,
+            id=run.name,
+            project=self.config.wandb_project,
+            save_dir=run,
+            offline=self.config.wandb_offline,
+            resume="allow",
+        )
+
+
+def fit(arguments: Sequence[str]) -> None:
+    """Parse, then train or go on training.
+
+    Raises:
+        UserError: a configuration that does not parse or build, data that do not fit, an unwritable run directory.
+    """
+    try:
+        cli = FitCLI(list(arguments))
+    except ArgumentError as error:
+        raise UserError("configuration: " + " ".join(str(error).split())) from None
+    run = Path(cli.config.run)
+    try:
+        (run / "checkpoints").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--run {run}: cannot be written ({error.strerror}): choose another folder") from None
+    last = run / "checkpoints" / "last.ckpt"
+    resume = last if last.exists() else None
+    try:
+        cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=resume, weights_only=True)
+    except SystemExit:
+        # How Lightning ends after Ctrl-C.
+        if cli.trainer.interrupted:
+            raise KeyboardInterrupt from None
+        raise
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The command."""
+    if "-h" not in arguments and "--help" not in arguments:
+        quiet_lightning()
+    torch.set_float32_matmul_precision("high")
+    fit(arguments)
+    return 0
+
+
+def quiet_lightning() -> None:
+    """Silence what Lightning says that a user of this command can do nothing about."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
+    for message in (
+        r".*does not have many workers.*",
+        r".*Checkpoint directory .* exists and is not empty.*",
+        r".*The number of training batches.*",
+    ):
+        warnings.filterwarnings("ignore", message)

@@ -1,0 +1,59 @@
+"""`mstv`: one command, its parts imported only when asked for."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from mstv.errors import UserError
+
+COMMANDS = {
+    "fit": "train a tokenizer or a diffusion transformer from a YAML",
+    "encode": "write latent shards of a set of frame shards with a trained tokenizer",
+    "rollout": "generate long videos from context frames and the recorded actions",
+    "evaluate": "score rollouts against horizon, with upper and lower bounds",
+    "compare": "several runs -> one table and one page",
+    "plan": "draw a plan: which tokens each step sees and denoises",
+    "convert": "load a published checkpoint into ours",
+    "demo": "the whole pipeline, from recording to the page, on this machine",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the command line, without the options of its commands."""
+    result = argparse.ArgumentParser(
+        prog="mstv",
+        description="Multi-scale token video: long-consistent video world models. See also `mstv-data --help`.",
+    )
+    commands = result.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, help_text in COMMANDS.items():
+        commands.add_parser(name, help=help_text, add_help=False)
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns:
+        0, 2 for a user's mistake (one line on stderr), 130 after Ctrl-C.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    known, _ = parser().parse_known_args(arguments)
+    try:
+        command = importlib.import_module(f"mstv.cli.{known.command}")
+        rest = arguments[arguments.index(known.command) + 1 :]
+        if known.command == "fit":
+            return command.run(rest)
+        options = argparse.ArgumentParser(prog=f"mstv {known.command}", description=COMMANDS[known.command])
+        command.add_arguments(options)
+        return command.run(options.parse_args(rest))
+    except UserError as error:
+        print(f"mstv: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nmstv: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""Device and precision of the commands that run a model without training it."""
+
+import argparse
+import contextlib
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from mstv.errors import UserError
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where and how a model runs."""
+
+    device: torch.device
+    bf16: bool
+
+    def autocast(self) -> contextlib.AbstractContextManager[None]:
+        """bf16 autocast if asked for, else nothing."""
+        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else contextlib.nullcontext()
+
+    @property
+    def machine(self) -> str:
+        """Name of the GPU or CPU."""
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_name(self.device)
+        cpuinfo = Path("/proc/cpuinfo")
+        lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        return f"{names[0] if names else platform.processor()}, {torch.get_num_threads()} threads"
+
+
+def add_runtime_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--device` and `--precision`."""
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--precision", choices=["32", "bf16"], default="32", help="arithmetic (default: 32)")
+
+
+def runtime_of(arguments: argparse.Namespace) -> Runtime:
+    """The runtime asked for.
+
+    Raises:
+        UserError: a device that is not there.
+    """
+    name = arguments.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device {name}: not available ({str(error).splitlines()[0]}): use cpu") from None
+    return Runtime(device, arguments.precision == "bf16")

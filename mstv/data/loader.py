@@ -1,0 +1,221 @@
+"""Loaders that make every batch exactly once and in order, with any number of workers, also after a resume."""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from lightning import LightningDataModule
+from torch import distributed
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from mstv.errors import UserError
+
+Position = tuple[int, int]
+"""(epoch, batch in the epoch): a place in the endless sequence of a stream's batches."""
+
+
+@runtime_checkable
+class BatchStream(Protocol):
+    """Makes the batches of this rank; each worker process holds a copy."""
+
+    @property
+    def num_batches(self) -> int:
+        """Batches of one epoch, equal for all epochs and all ranks."""
+
+    def batches(self, epoch: int, start: int, num_workers: int) -> Iterator[Any]:
+        """Batches start, start + num_workers, ... of `epoch`; they depend on nothing that was made before.
+
+        The batches j of equal j % num_workers are asked of one call, so that it may read a file from front to back.
+        """
+
+
+@dataclass
+class _Failure:
+    """A user's error on its way out of a worker; DataLoader would bury its message in a traceback."""
+
+    message: str
+
+
+class _Feed(Dataset):
+    """Batch of a position; goes on with the open stream where the positions follow each other.
+
+    A map-style dataset: DataLoader deals its positions out round robin, so a worker is asked for positions
+    `num_workers` apart wherever the sequence begins, and no role has to be turned on resume.
+    """
+
+    def __init__(self, stream: BatchStream, num_workers: int) -> None:
+        self._stream = stream
+        self._num_workers = num_workers
+        self._batches: Iterator[Any] = iter(())
+        self._next: Position | None = None
+
+    def __getitem__(self, position: Position) -> Any:
+        epoch, batch = position
+        try:
+            if position != self._next:
+                self._batches = self._stream.batches(epoch, batch, self._num_workers)
+            self._next = (epoch, batch + self._num_workers)
+            return next(self._batches)
+        except UserError as error:
+            self._next = None
+            return _Failure(str(error))
+
+
+class _Positions(Sampler[Position]):
+    """One epoch's number of positions from (epoch, batch) on, over the end of the epoch where need be."""
+
+    def __init__(self, num_batches: int) -> None:
+        self.num_batches = num_batches
+        self.epoch, self.batch = 0, 0
+
+    def __len__(self) -> int:
+        return self.num_batches
+
+    def __iter__(self) -> Iterator[Position]:
+        first = self.epoch * self.num_batches + self.batch
+        yield from (divmod(index, self.num_batches) for index in range(first, first + self.num_batches))
+
+    def move_to(self, epoch: int, batch: int) -> None:
+        """Begin at `batch` of `epoch`; the batch past the last one is the first of the next epoch."""
+        self.epoch, self.batch = (epoch + 1, 0) if batch >= self.num_batches else (epoch, batch)
+
+
+class StreamLoader:
+    """The first epoch of a stream, the same at every iteration: the loader of validation.
+
+    Not a DataLoader, though it runs one: Lightning would replace the sampler of a map-style one by its own, and warns
+    of an iterable one with a length. Yet without a length it prefetches a batch, which a resume then skips.
+
+    Args:
+        stream: makes the batches; it must be picklable.
+        num_workers: processes that make them; 0 makes them here.
+        start_method: of the processes, such as `spawn`; None is the platform's own.
+    """
+
+    def __init__(self, stream: BatchStream, num_workers: int = 0, start_method: str | None = None) -> None:
+        if num_workers < 0:
+            raise UserError(f"num_workers must not be negative, got {num_workers}")
+        self._positions = _Positions(stream.num_batches)
+        self._loader = DataLoader(
+            _Feed(stream, max(1, num_workers)),
+            batch_size=None,
+            sampler=self._positions,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            multiprocessing_context=start_method if num_workers else None,
+        )
+
+    def __len__(self) -> int:
+        """Batches of an epoch, wherever the loader stands."""
+        return self._positions.num_batches
+
+    def __iter__(self) -> Iterator[Any]:
+        """Batches in order. Nothing starts before the first is asked for: Lightning makes iterators that it drops.
+
+        Raises:
+            UserError: as the stream does, whatever process it runs in.
+        """
+        for batch in self._loader:
+            if isinstance(batch, _Failure):
+                raise UserError(batch.message)
+            yield batch
+
+    def close(self) -> None:
+        """Stop the worker processes; the next iteration starts new ones."""
+        self._loader._iterator = None
+
+
+class ResumableLoader(StreamLoader):
+    """An endless sequence of a stream's batches, epoch after epoch; an iteration gives the next `len(self)` of them.
+
+    So the position is all the state there is: an iteration begins where the last one stopped, be it at the end of an
+    epoch, at `limit_train_batches`, or in another process. Another number of workers or ranks is another sequence,
+    unless the stream says otherwise.
+    """
+
+    def __iter__(self) -> Iterator[Any]:
+        """The next batches; see `StreamLoader`."""
+        for batch in super().__iter__():
+            # Before the batch is used: a checkpoint taken while it is in work counts it, as Lightning's progress does.
+            self._positions.move_to(self._positions.epoch, self._positions.batch + 1)
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Position of the next batch: epoch, and batch in it; plain integers."""
+        return {"epoch": self._positions.epoch, "batch": self._positions.batch}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go to a position; one beyond an epoch that has become shorter is the start of the next epoch."""
+        self._positions.move_to(state["epoch"], state["batch"])
+
+
+class ResumableDataModule(LightningDataModule):
+    """A data module of two streams whose place in training is part of Lightning's checkpoint.
+
+    Lightning restores the state of a loader only if it resumes inside an epoch: after a checkpoint at the end of one,
+    the order of the first epoch would come again. The state of a data module it restores always.
+
+    Args:
+        num_workers: worker processes of each loader.
+        seed: of all that is drawn.
+    """
+
+    def __init__(self, num_workers: int, seed: int) -> None:
+        super().__init__()
+        if num_workers < 0 or seed < 0:
+            raise UserError(f"num_workers and seed must not be negative, got {num_workers} and {seed}")
+        self.num_workers = num_workers
+        self.seed = seed
+        self._training: ResumableLoader | None = None
+        self._validation: StreamLoader | None = None
+        self._state: dict[str, int] = {}
+
+    @abstractmethod
+    def training_stream(self, rank: int, world_size: int) -> BatchStream:
+        """The batches that rank `rank` of `world_size` trains on."""
+
+    @abstractmethod
+    def validation_stream(self, rank: int, world_size: int) -> BatchStream:
+        """The batches that rank `rank` of `world_size` validates on."""
+
+    def setup(self, stage: str) -> None:
+        """Forget the position of an earlier fit; Lightning restores one after this."""
+        if stage == "fit":
+            self._training, self._state = None, {}
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Loader of training, where the checkpoint or the loader before it stopped."""
+        state = self.state_dict()
+        self._training = ResumableLoader(self.training_stream(*rank_and_world_size()), self.num_workers)
+        if state:
+            self._training.load_state_dict(state)
+        return self._training
+
+    def val_dataloader(self) -> StreamLoader:
+        """Loader of validation, the same batches every time."""
+        self._validation = StreamLoader(self.validation_stream(*rank_and_world_size()), self.num_workers)
+        return self._validation
+
+    def state_dict(self) -> dict[str, int]:
+        """Position of the training loader; empty before there is one."""
+        return self._training.state_dict() if self._training is not None else self._state
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Position that the next training loader begins at."""
+        self._training, self._state = None, dict(state_dict)
+
+    def teardown(self, stage: str) -> None:
+        """Stop the worker processes."""
+        for loader in (self._training, self._validation):
+            if loader is not None:
+                loader.close()
+
+
+def rank_and_world_size() -> tuple[int, int]:
+    """This process's rank and the number of ranks, as torch.distributed has them now; (0, 1) without it."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1

@@ -1,0 +1,154 @@
+"""`mstv compare`: which runs may share a page, and what it shows."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mstv.cli import compare
+from mstv.compare.comparison import Comparison
+from mstv.compare.curves import panels
+from mstv.compare.plot import plot_curves
+from mstv.compare.score_table import score_tables
+from mstv.compare.training_log import MAX_POINTS, read_training_log
+from mstv.data import results
+from mstv.errors import UserError
+
+
+def command(*arguments: object) -> int:
+    parser = argparse.ArgumentParser(prog="mstv compare")
+    compare.add_arguments(parser)
+    return compare.run(parser.parse_args([str(argument) for argument in arguments]))
+
+
+def test_command_prints_the_numbers_and_writes_the_page(new_run, tmp_path, capsys):
+    run = new_run("first", videos=False)
+    assert command(run, "--out", tmp_path / "out" / "page.html", "--title", "Two <models>") == 0
+    printed = capsys.readouterr().out
+    value = score_tables(Comparison.read([run]))[0].rows[1].cells[0]
+    assert value is not None and value.value in printed and "upper bound" in printed
+    page = (tmp_path / "out" / "page.html").read_text()
+    assert "<title>Two &lt;models&gt;</title>" in page
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["page.html"]  # no temporary file is left
+
+
+def test_no_runs_is_a_usage_error(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        command()
+    assert "RUN" in capsys.readouterr().err
+
+
+def test_default_protocol_is_the_only_common_one(new_run, tmp_path):
+    first, second = new_run("first", videos=False), new_run("second", videos=False)
+    new_run("first", videos=False, protocol="short")
+    assert Comparison.read([first, second]).protocol == "long"
+    new_run("second", videos=False, protocol="short")
+    with pytest.raises(UserError, match=r"several protocols \(long, short\): choose one with --protocol"):
+        Comparison.read([first, second])
+    assert Comparison.read([first, second], "short").protocol == "short"
+    with pytest.raises(UserError, match="share no protocol"):
+        Comparison.read([first, new_run("third", videos=False, protocol="other")])
+    (tmp_path / "fresh" / "checkpoints").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"fresh: has no evaluation: run mstv evaluate"):
+        Comparison.read([first, tmp_path / "fresh"])
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"end": 40}, "end_frame"),
+        ({"num_episodes": 3}, "episodes"),
+        ({"data_sha256": "f" * 64}, "data_sha256"),
+        ({"protocol_version": 2}, "protocol_version"),
+    ],
+)
+def test_different_protocols_never_share_a_page(new_run, tmp_path, change, field):
+    runs = [new_run("first", videos=False), new_run("second", videos=False, **change)]
+    with pytest.raises(UserError, match=rf"second/evaluation/long: field {field} differs"):
+        command(*runs, "--out", tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_same_run_twice_and_same_names(new_run):
+    run = new_run("a/model", videos=False)
+    with pytest.raises(UserError, match="more than once"):
+        Comparison.read([run, run / "..", run.parent / "model"][::2])
+    other = new_run("b/model", videos=False)
+    assert [entry.label for entry in Comparison.read([run, other]).entries] == ["a/model", "b/model"]
+
+
+def test_half_written_evaluation_is_named(new_run):
+    run = new_run("first", videos=False)
+    (results.evaluation_folder(run, "long") / results.SUMMARY).unlink()
+    with pytest.raises(UserError, match=r"evaluation/long: .*half-written"):
+        Comparison.read([run])
+
+
+def test_output_that_is_a_folder_is_refused(new_run, tmp_path):
+    with pytest.raises(UserError, match=r"is a folder: give --out the name of a file"):
+        command(new_run("first", videos=False), "--out", tmp_path)
+
+
+def test_curves_are_means_of_the_scores(new_run):
+    comparison = Comparison.read(
+        [new_run("first", videos=False, truths=("raw", "decoded")), new_run("second", 2.0, videos=False)]
+    )
+    drawn = panels(comparison)
+    assert [(panel.metric, panel.ground_truth) for panel in drawn[:2]] == [("psnr", "raw"), ("ssim", "raw")]
+    curves = {(curve.series, curve.run): curve for curve in drawn[0].curves}
+    assert set(curves) == {("generated", 0), ("generated", 1), ("upper_bound", None), ("lower_bound", None)}
+    table = comparison.entries[1].scores
+    rows = [row for row in table.to_pylist() if row["metric"] == "psnr" and row["series"] == "generated"]
+    curve = curves["generated", 1]
+    for horizon in (1, 24):
+        expected = np.mean([row["value"] for row in rows if row["horizon"] == horizon])
+        assert curve.mean[list(curve.horizon).index(horizon)] == pytest.approx(expected)
+    assert (
+        curve.interval is not None
+        and (curve.interval[0] <= curve.mean).all()
+        and (curve.mean <= curve.interval[1]).all()
+    )
+
+
+def test_bounds_are_drawn_per_run_where_tokenizers_differ(new_run):
+    runs = [new_run("first", videos=False), new_run("second", videos=False, tokenizer_sha256="e" * 64)]
+    owners = [curve.run for curve in panels(Comparison.read(runs))[0].curves if curve.series == "upper_bound"]
+    assert owners == [0, 1]
+
+
+def test_best_run_is_marked(new_run):
+    runs = [new_run("weak", 0.0, videos=False), new_run("strong", 5.0, videos=False)]
+    for table in score_tables(Comparison.read(runs)):
+        assert table.columns[:4] == ("1", "16", "24", "all")
+        marked = {row.label: [cell.best for cell in row.cells if cell] for row in table.rows}
+        assert all(marked.pop("strong")) and not any(any(cells) for cells in marked.values())
+
+
+def test_training_log_is_sparse_and_thinned(new_run, tmp_path):
+    curves = {curve.name: curve for curve in read_training_log(new_run("first", videos=False) / results.TRAINING)}
+    assert list(curves) == ["train/loss", "val/loss", "lr-AdamW"]
+    assert len(curves["train/loss"].value) == 30 and len(curves["val/loss"].value) == 6
+    assert curves["val/loss"].step == [200, 450, 700, 950, 1200, 1450]
+    path = tmp_path / "metrics.csv"
+    path.write_text("step,loss\n" + "".join(f"{i},{i % 2}\n" for i in range(2 * MAX_POINTS)) + "5000,nan\n")
+    (curve,) = read_training_log(path)
+    assert curve.values_per_point == 3 and len(curve.value) <= MAX_POINTS
+    assert curve.value[0] == pytest.approx(1 / 3) and curve.value[-1] is None
+    path.write_text("step,loss\n1,high\n")
+    with pytest.raises(UserError, match=r"metrics.csv: line 2, column loss: 'high'"):
+        read_training_log(path)
+    path.write_text("loss\n1\n")
+    with pytest.raises(UserError, match="column step is missing"):
+        read_training_log(path)
+    assert read_training_log(tmp_path / "none.csv") == []
+
+
+def test_plot_is_a_png_of_some_size(new_run, tmp_path):
+    picture = tmp_path / "pictures" / "curves.png"
+    folder = results.evaluation_folder(new_run("first", videos=False), "long")
+    plot_curves(folder, picture)
+    content = picture.read_bytes()
+    assert content.startswith(b"\x89PNG") and len(content) > 20_000
+    with pytest.raises(UserError, match="give run/evaluation/<protocol>"):
+        plot_curves(folder.parents[1], Path(picture))

@@ -1,0 +1,233 @@
+"""The run directory: what is written is read back, resumes, and refuses what does not fit."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mstv.data import results
+from mstv.data.results import Card, begin_evaluation, episode_scores, merge_scores, read_run, read_scores, summarise
+from mstv.errors import UserError
+
+CONTEXT, END = 8, 48
+
+
+def card(**changes: object) -> Card:
+    fields: dict[str, object] = {
+        "protocol": "long",
+        "protocol_version": 1,
+        "split": "test",
+        "context_frames": CONTEXT,
+        "end_frame": END,
+        "num_episodes": 3,
+        "episodes": ("walk-2", "walk-0", "walk-1"),
+        "seed": 0,
+        "sampler": "ddim",
+        "nfe": 10,
+        "guidance": 1.0,
+        "plan": {"family": "coarse-to-fine", "parameters": {"windows": [1, 4, 16]}},
+        "max_tokens_per_step": 3840,
+        "token_evaluations_per_frame": 17000.0,
+        "metrics": [{"name": "psnr", "aggregation": "mean of per-frame PSNR; pooled beside it"}],
+        "ground_truth": ("raw",),
+        "image_size": (64, 64),
+        "fps": 20.0,
+        "checkpoint": "last.ckpt",
+        "checkpoint_sha256": "a" * 64,
+        "tokenizer_sha256": "b" * 64,
+        "data_sha256": "c" * 64,
+        "machine": "some CPU",
+        "torch_version": "2.13.0",
+    }
+    return Card.model_validate(fields | changes)
+
+
+def values(episode: str) -> np.ndarray:
+    return 30 - 0.1 * np.arange(END - CONTEXT) + int(episode[-1])
+
+
+def scores(episode: str, offset: float = 0.0) -> pa.Table:
+    frame = np.arange(CONTEXT, END)
+    return pa.concat_tables(
+        [
+            episode_scores(episode, frame, frame - CONTEXT + 1, "psnr", "raw", "generated", values(episode) + offset),
+            episode_scores(episode, frame, frame - CONTEXT + 1, "psnr", "raw", "upper_bound", values(episode) + 9),
+        ]
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return results.evaluation_folder(tmp_path / "run", "long")
+
+
+def evaluate(folder: Path) -> None:
+    for episode in ("walk-0", "walk-1", "walk-2"):
+        if episode not in begin_evaluation(folder, card()):
+            results.write_episode_scores(folder, episode, scores(episode))
+    merge_scores(folder)
+    summarise(folder, rollout_seconds=6.0)
+
+
+def test_a_run_reads_back_what_was_written(folder):
+    evaluate(folder)
+    run = read_run(folder.parents[1])
+    assert (run.name, run.protocols) == ("run", ("long",))
+    evaluation = run.evaluation("long")
+    assert evaluation.card == card()
+    table = evaluation.scores()
+    assert table.schema.equals(results.SCORES)
+    assert table["episode"].unique().to_pylist() == ["walk-2", "walk-0", "walk-1"]  # the card's order
+    curves = results.episode_curves(table, "psnr", "raw", "generated")
+    assert curves is not None and curves.horizon.tolist() == list(range(1, 41))
+    np.testing.assert_array_equal(curves.values[2], values("walk-1"))
+    assert results.episode_curves(table, "ssim", "raw", "generated") is None
+    assert not (folder / results.SCORE_PARTS).exists()
+
+
+def test_summary_holds_window_means_and_intervals(folder):
+    evaluate(folder)
+    summary = read_run(folder.parents[1]).evaluation("long").summary
+    generated = next(part for part in summary.values if part.series == "generated")
+    assert (generated.num_episodes, generated.num_frames) == (3, 120)
+    assert [(w.first, w.horizon) for w in generated.horizons] == [(1, 1), (9, 16), (21, 40)]
+    mean = np.mean([values(f"walk-{i}") for i in range(3)], axis=0)
+    for window in generated.horizons:
+        assert window.value == pytest.approx(mean[window.first - 1 : window.horizon].mean())
+        assert window.interval is not None
+        low, high = window.interval
+        assert low < window.value < high and 1.2 < high - low < 2.01  # episode offsets are 0, 1, 2
+    assert generated.overall.value == pytest.approx(mean.mean())
+    errors = 10 ** (-np.stack([values(f"walk-{i}") for i in range(3)]) / 10)
+    assert generated.pooled == pytest.approx(-10 * np.log10(errors.mean()))
+    assert summary.frames_per_second == pytest.approx(20.0)
+    assert "(h/2, h]" in summary.window
+    again = summarise(folder, rollout_seconds=6.0)
+    assert again == summary
+
+
+def test_interval_is_seeded_and_absent_for_one_episode():
+    sample = np.random.default_rng(1).normal(size=(40, 3))
+    first, other = results.bootstrap_interval(sample, seed=0), results.bootstrap_interval(sample, seed=1)
+    assert first is not None and other is not None
+    np.testing.assert_array_equal(first, results.bootstrap_interval(sample, seed=0))
+    assert not np.array_equal(first, other)
+    width = 2 * 1.96 * sample.std(0) / np.sqrt(40)
+    np.testing.assert_allclose(first[1] - first[0], width, rtol=0.15)
+    assert results.bootstrap_interval(sample[:1]) is None
+
+
+def test_evaluation_resumes_by_episode(folder):
+    assert begin_evaluation(folder, card()) == []
+    results.write_episode_scores(folder, "walk-0", scores("walk-0"))
+    assert begin_evaluation(folder, card(machine="another", torch_version="2.14")) == ["walk-0"]
+    with pytest.raises(UserError, match=r"half-written \(1 episodes wait .* it resumes"):
+        merge_scores(folder)
+    with pytest.raises(UserError, match="half-written"):
+        read_scores(folder)
+    with pytest.raises(UserError, match="half-written"):
+        read_run(folder.parents[1]).evaluation("long")
+    evaluate(folder)
+    assert begin_evaluation(folder, card()) == ["walk-2", "walk-0", "walk-1"]
+    before = (folder / results.SCORE_FILE).read_bytes()
+    assert merge_scores(folder).num_rows == 240
+    assert (folder / results.SCORE_FILE).read_bytes() == before
+    (folder / results.SUMMARY).unlink()
+    with pytest.raises(UserError, match=r"no finished summary\.json"):
+        read_run(folder.parents[1]).evaluation("long")
+
+
+def test_resuming_with_another_card_is_refused(folder):
+    begin_evaluation(folder, card())
+    with pytest.raises(UserError, match=r"card.json: .* other seed, nfe .*delete this folder"):
+        begin_evaluation(folder, card(nfe=20, seed=1))
+
+
+def renamed(table: pa.Table) -> pa.Table:
+    return table.rename_columns([*table.column_names[:-1], "score"])
+
+
+def with_column(name: str, values: list[object]) -> pa.Table:
+    table = scores("walk-0")
+    position = table.column_names.index(name)
+    column = pa.array(values * table.num_rows, results.SCORES.field(name).type)
+    return table.set_column(position, results.SCORES.field(name), column)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (renamed(scores("walk-0")), r"columns are .*score \(double\), expected .*value \(double\)"),
+        (scores("walk-0").append_column("extra", pa.array([0] * 80)), "columns are .*extra"),
+        (with_column("value", [float("inf")]), "not finite"),
+        (with_column("value", [None]), "empty"),
+        (with_column("series", ["middle_bound"]), "column series holds {'middle_bound'}"),
+        (with_column("ground_truth", ["true"]), "column ground_truth"),
+        (with_column("horizon", [0]), "horizon is below 1"),
+        (scores("walk-1"), "must hold walk-0 alone"),
+    ],
+)
+def test_scores_that_do_not_fit_are_refused(folder, table, message):
+    with pytest.raises(UserError, match=message):
+        results.write_episode_scores(folder, "walk-0", table)
+    assert not list(folder.glob("**/*.parquet"))
+
+
+def test_uneven_horizons_are_named():
+    whole = pa.concat_tables([scores("walk-0"), scores("walk-1").slice(1)])
+    with pytest.raises(UserError, match="psnr raw generated does not have every horizon"):
+        results.episode_curves(whole, "psnr", "raw", "generated")
+    twice = pa.concat_tables([scores("walk-0"), scores("walk-0")])
+    with pytest.raises(UserError, match="every horizon once"):
+        results.episode_curves(twice, "psnr", "raw", "generated")
+
+
+def test_foreign_and_damaged_score_files_are_named(folder):
+    evaluate(folder)
+    path = folder / results.SCORE_FILE
+    pq.write_table(scores("walk-0").replace_schema_metadata({"schema_version": "7"}), path)
+    with pytest.raises(UserError, match=r"per_frame.parquet: field schema_version is 7, this mstv reads 1"):
+        read_scores(folder)
+    pq.write_table(scores("walk-0").replace_schema_metadata(None), path)
+    with pytest.raises(UserError, match="schema_version is missing"):
+        read_scores(folder)
+    path.write_bytes(b"PAR1 cut short")
+    with pytest.raises(UserError, match="not a readable parquet file"):
+        read_scores(folder)
+
+
+def test_folders_that_are_no_run_are_named(folder, tmp_path):
+    with pytest.raises(UserError, match="no such folder"):
+        read_run(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"holds no config.yaml, checkpoints or evaluation"):
+        read_run(tmp_path)
+    evaluate(folder)
+    with pytest.raises(UserError, match=rf"give the run's folder, {folder.parents[1]}"):
+        read_run(folder)
+    with pytest.raises(UserError, match=r"no such evaluation: .*\(long\)"):
+        read_run(folder.parents[1]).evaluation("short")
+    folder.rename(folder.with_name("short"))
+    with pytest.raises(UserError, match="field protocol is long"):
+        read_run(folder.parents[1]).evaluation("short")
+    (folder.with_name("short") / results.CARD).unlink()
+    with pytest.raises(UserError, match="old or foreign"):
+        read_run(folder.parents[1])
+
+
+def test_a_run_in_training_has_no_protocols(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    run = read_run(tmp_path)
+    assert run.protocols == ()
+    with pytest.raises(UserError, match="none; run mstv evaluate"):
+        run.evaluation("long")
+
+
+def test_card_counts_and_differences():
+    with pytest.raises(ValueError, match="num_episodes is 4"):
+        card(num_episodes=4)
+    with pytest.raises(ValueError, match="leaves nothing"):
+        card(end_frame=CONTEXT)
+    assert card().differences(card(nfe=50, seed=3, tokenizer_sha256="d" * 64)) == []
+    assert card().differences(card(end_frame=64, fps=10.0)) == ["end_frame", "fps"]
