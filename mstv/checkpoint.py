@@ -15,7 +15,7 @@ SCHEMA_VERSION = 1
 
 
 class Checkpoint(NamedTuple):
-    """A checkpoint as read: the model's plain configuration, its weights, and the file's sha256."""
+    """A checkpoint as read: the model's plain configuration, its weights, and their sha256."""
 
     config: dict[str, Any]
     state: dict[str, Tensor]
@@ -64,9 +64,22 @@ def read_checkpoint(path: Path, kind: str) -> Checkpoint:
     """Read a checkpoint of ours; see `load_file` and `check_kind` for the errors."""
     loaded = load_file(path)
     config = check_kind(loaded, kind, path)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Checkpoint(config, loaded["state_dict"], digest)
+    state = loaded["state_dict"]
+    return Checkpoint(config, state, weights_sha256(state))
+
+
+def weights_sha256(state: dict[str, Tensor]) -> str:
+    """Identity of a model's weights, whatever else (an optimiser's state) a file holds with them."""
+    digest = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def write_weights(path: Path, kind: str, config: dict[str, Any], state: dict[str, Tensor]) -> None:
+    """Write a checkpoint that holds a model and nothing else."""
+    torch.save({FIELD: describe(kind, config), "state_dict": state}, path)
 
 
 def load_weights(module: nn.Module, state: dict[str, Tensor], path: Path) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LEAVES = {"errors", "levels", "keyed_random", "optimiser", "checkpoint"}
+LEAVES = {"errors", "levels", "keyed_random", "optimiser", "checkpoint", "progress"}
 ALLOWED = {
     "errors": set(),
     "levels": {"errors"},
     "keyed_random": set(),
     "optimiser": set(),
+    "progress": set(),
     "checkpoint": {"errors"},
     "published": {"errors", "transformer"},
     "transformer": LEAVES,

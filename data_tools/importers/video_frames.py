@@ -13,6 +13,8 @@ from mstv.errors import UserError
 
 _HD_ROWS = 720
 """From this height on, a video that does not name its colour matrix means BT.709, below it BT.601."""
+_MISSING_SECONDS = 1.5
+"""A video that ends so much before its announced end is cut short; Matroska shows it in no other way."""
 
 
 class VideoFrames:
@@ -70,6 +72,7 @@ class VideoFrames:
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
         num_frames = 0
+        seconds = 0.0
         try:
             for packet in self._container.demux(self._stream):
                 if packet.is_corrupt:
@@ -79,11 +82,19 @@ class VideoFrames:
                     if frame.is_corrupt:
                         raise ValueError(f"frame {num_frames} is damaged")
                     num_frames += 1
+                    seconds = max(seconds, frame.time or 0.0)
                     yield frame
+            if self._promised_seconds() - seconds > _MISSING_SECONDS:
+                raise ValueError(f"cut short after {seconds:.1f} of {self._promised_seconds():.1f} s")
         except (av.FFmpegError, ValueError, OSError) as error:
             raise self._bad(error) from None
         if num_frames == 0:
             raise UserError(f"{self._path}: holds no frames: remove it, or use --skip-bad to go on without it")
+
+    def _promised_seconds(self) -> float:
+        """Where the file says that it ends; 0 if it does not, or if something else, such as sound, may end there."""
+        duration = self._container.duration if len(self._container.streams) == 1 else None
+        return ((self._container.start_time or 0) + duration) / av.time_base if duration else 0.0
 
     def _resampled(self) -> Iterator[np.ndarray]:
         """Give the source frame nearest to each tick; only those frames are converted."""
@@ -99,8 +110,9 @@ class VideoFrames:
             tick = _nearest((time - start) * self._rate)
             if held is not None and tick > given:
                 picture = self._converted(held)
-                for given in range(given + 1, tick + 1):  # noqa: B020
+                for _ in range(tick - given):
                     yield picture
+                given = tick
             held = frame
             time += duration  # stands in for the next frame's time stamp where that has none
         if held is not None:
@@ -109,7 +121,7 @@ class VideoFrames:
                 yield picture
 
     def _converted(self, frame: av.VideoFrame) -> np.ndarray:
-        turns = round(frame.rotation / 90) % 4
+        turns = round(frame.rotation / 90) % 4  # counterclockwise, as numpy turns
         height, width = self._size if turns % 2 == 0 else self._size[::-1]
         aspect = frame.width * float(self._stream.sample_aspect_ratio or 1) / frame.height
         # The whole frame is scaled so that it just covers the target, then its centre is cut out.

@@ -20,14 +20,14 @@ class EMA(WeightAveraging):
 
     def __init__(self, decay: float = 0.999) -> None:
         self.decay = decay
-        super().__init__(multi_avg_fn=self._update)
+        # Our buffers are constants.
+        super().__init__(use_buffers=False, multi_avg_fn=self._update)
 
     @torch.no_grad()
     def _update(self, averaged: list[Tensor], current: list[Tensor], num_averaged: Tensor | int) -> None:
         n = int(num_averaged)
         decay = min(self.decay, (1 + n) / (10 + n))
-        floating = [(a, c) for a, c in zip(averaged, current, strict=True) if a.is_floating_point()]
-        torch._foreach_lerp_([a for a, _ in floating], [c for _, c in floating], 1 - decay)
+        torch._foreach_lerp_(averaged, current, 1 - decay)
 
     @contextmanager
     def applied(self, module: LightningModule) -> Iterator[None]:

@@ -66,7 +66,6 @@ def run(arguments: argparse.Namespace) -> int:
         checkpoint.load_weights(module.denoiser, state, arguments.source)
         kind = "diffusion"
     with atomic_path(arguments.out) as temporary:
-        description = checkpoint.describe(kind, module.config)
-        torch.save({checkpoint.FIELD: description, "state_dict": module.state_dict()}, temporary)
+        checkpoint.write_weights(temporary, kind, module.config, module.state_dict())
     print(arguments.out)
     return 0

@@ -25,8 +25,8 @@ def run(arguments: argparse.Namespace) -> int:
     import numpy as np
     import torch
 
+    from mstv.checkpoint import read_checkpoint, write_weights
     from mstv.cli.checkpoints import resolve_checkpoint
-    from mstv.cli.progress import progress
     from mstv.cli.runtime import runtime_of
     from mstv.data.latent_shards import LatentSample, write_latent_shard
     from mstv.data.schema import (
@@ -41,7 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     from mstv.data.shards import read_episode_frames
     from mstv.errors import UserError
-    from mstv.tokenizer.module import load_tokenizer
+    from mstv.progress import progress
+    from mstv.tokenizer.module import KIND, load_tokenizer
 
     runtime = runtime_of(arguments)
     frames_folder, folder = arguments.frames, arguments.latents
@@ -62,8 +63,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{folder}: already encoded with this tokenizer, nothing to do")
         return 0
     done = _begin(folder, identity)
+    config, state, _ = read_checkpoint(checkpoint, KIND)
     with atomic_path(folder / TOKENIZER_COPY) as temporary:
-        shutil.copyfile(checkpoint, temporary)
+        write_weights(temporary, KIND, config, state)
 
     @torch.inference_mode()
     def samples(shard: Shard) -> Iterator[LatentSample]:

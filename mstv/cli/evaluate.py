@@ -18,11 +18,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Generate what is missing, score what is not scored, and write the table, the files and the plot."""
     from rich.console import Console
 
-    from mstv.cli.progress import progress
     from mstv.compare.comparison import Comparison
     from mstv.compare.plot import plot_curves
     from mstv.compare.score_table import score_tables
     from mstv.data.results import begin_evaluation, merge_scores, summarise, write_episode_scores
+    from mstv.progress import progress
 
     job = prepare(arguments)
     started = time.monotonic()
@@ -52,7 +52,7 @@ def score_episode(job: RolloutJob, key: str) -> pa.Table:
     import pyarrow as pa
     import torch
 
-    from mstv.data.results import episode_scores
+    from mstv.data.results import GroundTruth, Series, episode_scores
     from mstv.data.shards import read_episode_frames
     from mstv.keyed_random import keyed_generator
     from mstv.metrics import frame_psnr, frame_ssim
@@ -63,10 +63,11 @@ def score_episode(job: RolloutJob, key: str) -> pa.Table:
     raw = torch.from_numpy(read_episode_frames(job.frames_folder, job.frames, key)[0][start:end])
     raw = raw.permute(0, 3, 1, 2).float() / 255
     order = torch.randperm(end - start, generator=keyed_generator(job.card.seed, "shuffled", key))
-    videos = {"generated": generated, "upper_bound": decoded, "lower_bound": decoded[order]}
+    videos: dict[Series, torch.Tensor] = {"generated": generated, "upper_bound": decoded, "lower_bound": decoded[order]}
     frame = np.arange(start, end)
     tables = []
-    for truth_name, truth in (("raw", raw), ("decoded", decoded)):
+    truths: dict[GroundTruth, torch.Tensor] = {"raw": raw, "decoded": decoded}
+    for truth_name, truth in truths.items():
         for series, video in videos.items():
             # Decoded truth against itself says nothing.
             if truth_name == "decoded" and series == "upper_bound":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import wandb
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import WandbLogger
@@ -21,6 +22,7 @@ import mstv.rollout.families
 import mstv.tokenizer.module  # noqa: F401
 from mstv.callbacks.metrics_csv import MetricsCSV
 from mstv.callbacks.rolling_checkpoint import RollingCheckpoint
+from mstv.callbacks.step_progress import StepProgress
 from mstv.errors import UserError
 from mstv.levels import Levels
 from mstv.rollout.plan import PlanFamily
@@ -54,7 +56,7 @@ class FitCLI(LightningCLI):
             "--wandb_offline", type=bool, default=True, help="log into the run directory; `wandb sync` uploads it"
         )
         parser.add_argument("--levels", type=Levels, help="the token pyramid, for model and data")
-        parser.add_argument("--plan", type=PlanFamily | None, help="the plan, for model and data")  # type: ignore[arg-type]
+        parser.add_argument("--plan", type=PlanFamily | None, help="the plan, for model and data")
         for part in ("model", "data"):
             parser.link_arguments("levels", f"{part}.init_args.levels")
             parser.link_arguments("plan", f"{part}.init_args.plan")
@@ -71,20 +73,28 @@ class FitCLI(LightningCLI):
             if self.config.wandb:
                 loggers.append(self._wandb(run))
             kwargs["logger"] = loggers
-        trainer = super().instantiate_trainer(**kwargs)
-        trainer.callbacks.append(RollingCheckpoint(run / "checkpoints", self.config.checkpoint_seconds))
+        # Lightning's own checkpoint callback is off: it is not atomic, and would write beside ours.
+        trainer = super().instantiate_trainer(enable_checkpointing=False, enable_progress_bar=False, **kwargs)
+        trainer.callbacks += [  # type: ignore[attr-defined]
+            StepProgress(),
+            RollingCheckpoint(run / "checkpoints", self.config.checkpoint_seconds),
+        ]
         return trainer
 
     def _wandb(self, run: Path) -> WandbLogger:
         # An id that follows from the run's name makes a resumed run the same run.
-        return WandbLogger(
+        logger = WandbLogger(
             name=run.name,
             id=run.name,
             project=self.config.wandb_project,
             save_dir=run,
             offline=self.config.wandb_offline,
             resume="allow",
+            settings=wandb.Settings(silent=True),
         )
+        # wandb warns of this setting at every start.
+        logger._wandb_init.pop("anonymous", None)
+        return logger
 
 
 def fit(arguments: Sequence[str]) -> None:
@@ -130,5 +140,7 @@ def quiet_lightning() -> None:
         r".*does not have many workers.*",
         r".*Checkpoint directory .* exists and is not empty.*",
         r".*The number of training batches.*",
+        r".*LightningCLI's args parameter.*",
+        r".*LeafSpec.*is deprecated.*",
     ):
         warnings.filterwarnings("ignore", message)

@@ -96,6 +96,7 @@ def prepare(arguments: argparse.Namespace) -> RolloutJob:
     from mstv.data.schema import TOKENIZER_COPY, read_manifest
     from mstv.diffusion.module import load_diffusion
     from mstv.errors import UserError
+    from mstv.rollout.families import family_to_dict
     from mstv.tokenizer.module import load_tokenizer
 
     runtime = runtime_of(arguments)
@@ -127,7 +128,7 @@ def prepare(arguments: argparse.Namespace) -> RolloutJob:
     keys = _episodes(store, arguments)
     plan = module.plan
     plan.chunks(arguments.context, end=arguments.end)
-    values = dict(module.config["plan"])
+    values = family_to_dict(module.family)
     protocol = arguments.protocol or f"context{arguments.context}-end{arguments.end}"
     card = Card(
         protocol=protocol,
@@ -170,7 +171,7 @@ def prepare(arguments: argparse.Namespace) -> RolloutJob:
 
 def roll_out(job: RolloutJob) -> None:
     """Generate, decode and write the episodes that are not complete yet."""
-    from mstv.cli.progress import progress
+    from mstv.progress import progress
 
     keys = [key for key in job.card.episodes if not _videos_complete(job, key)]
     batches = [keys[start : start + job.batch_size] for start in range(0, len(keys), job.batch_size)]

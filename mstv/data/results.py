@@ -92,8 +92,8 @@ class Card(Record):
     fps: float = Field(gt=0)
     video_first_frame: int = Field(default=0, ge=0, description="the episode's frame that the videos begin with")
     checkpoint: str = Field(description="file name")
-    checkpoint_sha256: str
-    tokenizer_sha256: str
+    checkpoint_sha256: str = Field(description="of its weights")
+    tokenizer_sha256: str = Field(description="of its weights")
     data_sha256: str = Field(description="of the manifest of the FRAMES set, so that tokenizers can be compared")
     machine: str = Field(description="name of the GPU or CPU")
     torch_version: str

@@ -158,8 +158,12 @@ class Source(BaseModel):
     world: str = Field(description="id of the world; splits keep a world whole")
     seed: int | None = None
     policy: str | None = None
-    file: str | None = Field(default=None, description="name of the imported file, without its folder")
-    first_frame: int = Field(default=0, description="first frame of this segment in the imported file")
+    file: str | None = Field(
+        default=None, description="name of the imported file, relative to the folder of the import"
+    )
+    first_frame: int = Field(
+        default=0, description="first frame of this segment, counted from the file's start at `fps`"
+    )
     settings: dict[str, str | int | float] = Field(
         default={}, description="what else shaped the episode, such as segment_frames; a resumed import compares them"
     )
@@ -228,8 +232,8 @@ class TokenizerSource(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    checkpoint: str
-    sha256: str
+    checkpoint: str = Field(description="file name")
+    sha256: str = Field(description="of its weights, see `mstv.checkpoint.weights_sha256`")
 
 
 class Manifest(Record):

@@ -64,6 +64,7 @@ class DiffusionModule(LightningModule):
         self.drop_probability = drop_probability
         self.schedule = schedule
         self.levels = levels
+        self.family = plan
         self.plan = plan.plan(levels.num_tokens(0))
         self.config = {
             "levels": {
@@ -149,7 +150,7 @@ class DiffusionModule(LightningModule):
 
 
 def load_diffusion(path: Path) -> tuple[DiffusionModule, str]:
-    """Module of a checkpoint with its (averaged) weights, in evaluation mode, and the file's sha256.
+    """Module of a checkpoint with its (averaged) weights, in evaluation mode, and their sha256.
 
     Raises:
         UserError: not a diffusion checkpoint of ours.

@@ -128,7 +128,7 @@ def build_tokenizer(config: dict[str, Any]) -> Tokenizer:
 
 
 def load_tokenizer(path: Path) -> tuple[Tokenizer, str]:
-    """Tokenizer of a checkpoint, frozen and in evaluation mode, and the file's sha256.
+    """Tokenizer of a checkpoint, frozen and in evaluation mode, and the sha256 of its weights.
 
     Raises:
         UserError: not a tokenizer checkpoint of ours.

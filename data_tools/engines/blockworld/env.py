@@ -58,7 +58,10 @@ class BlockWorldEnv(gymnasium.Env[NDArray[np.uint8], Any]):
         ValueError: for an argument out of range.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 20}
+    metadata = {  # noqa: RUF012 - as gymnasium declares it
+        "render_modes": ["rgb_array"],
+        "render_fps": 20,
+    }
 
     def __init__(
         self,
@@ -148,7 +151,7 @@ class BlockWorldEnv(gymnasium.Env[NDArray[np.uint8], Any]):
         frame, info = self._look(self._player)
         return frame, 0.0, False, False, info
 
-    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+    def render(self) -> NDArray[np.uint8] | None:
         """Return a copy of the last frame, uint8 (H, W, 3), or None without a render mode."""
         return None if self.render_mode is None or self._frame is None else self._frame.copy()
 

@@ -26,9 +26,8 @@ def hash_grid(seed: int, x: ArrayLike, z: ArrayLike = 0) -> NDArray[np.uint64]:
     x = np.atleast_1d(np.asarray(x)).astype(np.int64).astype(np.uint64)
     z = np.atleast_1d(np.asarray(z)).astype(np.int64).astype(np.uint64)
     start = np.full(1, (seed * _GOLDEN + 1) & _MASK, dtype=np.uint64)
-    mixed: NDArray[np.uint64] = _mix(start) + x * np.uint64(_GOLDEN)
-    mixed = _mix(mixed) + z * np.uint64(0xD1B54A32D192ED03)
-    return _mix(mixed)
+    mixed = _mix(np.add(_mix(start), x * np.uint64(_GOLDEN), dtype=np.uint64))
+    return _mix(np.add(mixed, z * np.uint64(0xD1B54A32D192ED03), dtype=np.uint64))
 
 
 def salted(seed: int, purpose: str) -> int:

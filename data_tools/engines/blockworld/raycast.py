@@ -6,6 +6,8 @@ the same bytes on every x86-64 machine.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -132,7 +134,7 @@ def _sink(
     iy: int,
     iz: int,
     reach: float,
-) -> tuple[int, float, int, int, int, int]:
+) -> tuple[Any, float, int, int, int, int]:
     """Follow a ray through water, cell by cell, to the first block below; returns (cell code, depth, axis, cell)."""
     ox, oy, oz = eye[0], eye[1], eye[2]
     while t <= reach:
