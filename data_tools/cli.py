@@ -85,7 +85,11 @@ def _run(
     command = commands[name]
     if not isinstance(command, Command):
         return _run(f"{program} {name}", "Import foreign data as raw episodes.", command, rest)
-    module: CommandModule = importlib.import_module(command.module)  # type: ignore[assignment]
+    module: CommandModule = importlib.import_module(command.module)
     parser = argparse.ArgumentParser(prog=f"{program} {name}", description=f"{command.help.capitalize()}.")
     module.add_arguments(parser)
     return module.run(parser.parse_args(rest))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -15,7 +15,8 @@ import numpy as np
 import mstv
 from data_tools import options
 from data_tools.engine import ENGINES, action_spec
-from data_tools.episode import EpisodeWriter, check_same, complete_episodes, remove_episode
+from data_tools.episode import check_same, complete_episodes, remove_episode
+from data_tools.episode_writer import EpisodeWriter
 from data_tools.output_folder import output_folder
 from data_tools.parallel import Bar, run_tasks
 from data_tools.policies import POLICIES, Policy
@@ -87,7 +88,8 @@ class Recording:
             return policy(action_mode=self.action_mode)
         if self.action_mode != "discrete":
             raise UserError(
-                f"policy {self.policy}: speaks no {self.action_mode} actions: use --action-mode discrete or --policy random"
+                f"policy {self.policy}: speaks no {self.action_mode} actions: "
+                "use --action-mode discrete, or another --policy"
             )
         return policy()
 
@@ -165,9 +167,7 @@ def record(folder: Path, recording: Recording, num_episodes: int, workers: int) 
         try:
             with Bar("record", num_episodes, "episodes") as bar:
                 bar.skip(num_episodes - len(missing))
-                for _, episode in run_tasks(
-                    record_episode, [(folder, recording, index) for index in missing], workers
-                ):
+                for _, episode in run_tasks(record_episode, [(folder, recording, index) for index in missing], workers):
                     bar.advance(episode.num_frames)
         except BaseException:
             complete = complete_episodes(folder)
@@ -197,9 +197,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="cycle through so many worlds (default: every episode has its own)",
     )
     parser.add_argument("--fps", type=options.rate, help="frames a second in the video (default: the engine's own)")
-    parser.add_argument(
-        "--action-mode", choices=("discrete", "vector"), default="discrete", help="(default: discrete)"
-    )
+    parser.add_argument("--action-mode", choices=("discrete", "vector"), default="discrete", help="(default: discrete)")
     options.add_workers(parser)
 
 

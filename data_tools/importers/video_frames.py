@@ -84,7 +84,7 @@ class VideoFrames:
                     num_frames += 1
                     seconds = max(seconds, frame.time or 0.0)
                     yield frame
-            if self._promised_seconds() - seconds > _MISSING_SECONDS:
+            if self._promised_seconds() - seconds > _MISSING_SECONDS + 2 / float(self._stream.average_rate or 1):
                 raise ValueError(f"cut short after {seconds:.1f} of {self._promised_seconds():.1f} s")
         except (av.FFmpegError, ValueError, OSError) as error:
             raise self._bad(error) from None

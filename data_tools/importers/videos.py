@@ -12,7 +12,8 @@ import av
 
 import mstv
 from data_tools import options
-from data_tools.episode import EpisodeWriter, check_same, complete_episodes, member_path, remove_episode
+from data_tools.episode import check_same, complete_episodes, member_path, remove_episode
+from data_tools.episode_writer import EpisodeWriter
 from data_tools.importers.video_frames import VideoFrames
 from data_tools.output_folder import output_folder
 from data_tools.parallel import Bar, run_tasks
@@ -234,7 +235,9 @@ def run(arguments: argparse.Namespace) -> int:
     report = import_videos(arguments.source, arguments.out, settings, arguments.workers, arguments.skip_bad)
     for name, video in report.items():
         if video.dropped:
-            print(f"{name}: the last {video.dropped} frames were dropped, fewer than --min-frames {settings.min_frames}")
+            print(
+                f"{name}: the last {video.dropped} frames were dropped, fewer than --min-frames {settings.min_frames}"
+            )
         if video.bad:
             print(f"left out: {video.bad}")
     written = sum(video.written for video in report.values())

@@ -64,7 +64,8 @@ class LongRollout(Callback):
         """Roll out when it is time, on rank 0."""
         if trainer.global_step % self.every_steps or not trainer.is_global_zero:
             return
-        averages = [callback for callback in trainer.callbacks if isinstance(callback, EMA)]
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]
+        averages = [callback for callback in callbacks if isinstance(callback, EMA)]
         try:
             if averages:
                 with averages[0].applied(pl_module):

@@ -78,7 +78,7 @@ def plan_stages(out: Path, videos: Path | None, workers: int, quick: bool) -> li
         files = ["-c", str(EXPERIMENTS / experiment), "--run", str(run_folder), "--data.folder", str(data)]
         return ["fit", *files, "--trainer.precision", settings["precision"], *limit]
 
-    span = ["--context", "128", "--end", "384", "--nfe", "12"]
+    span = ["--context", "128", "--end", "384", "--nfe", "12", "--episodes", "4"]
     if quick:
         span = ["--context", "64", "--end", "128", "--nfe", "2", "--episodes", "2"]
     return [

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Shaped
 from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from mstv import checkpoint
@@ -135,7 +136,7 @@ class DiffusionModule(LightningModule):
 
         return sample
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """See `Optimiser`."""
         optimiser, schedule = self.optimiser.build(self.parameters())
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from mstv import checkpoint
@@ -102,7 +103,7 @@ class TokenizerModule(LightningModule):
             parts.append([self.tokenizer.decode(grid, level).float() for level, grid in enumerate(latents)])
         return [torch.cat(level_parts) for level_parts in zip(*parts, strict=True)]
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """See `Optimiser`."""
         optimiser, schedule = self.optimiser.build(self.parameters())
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

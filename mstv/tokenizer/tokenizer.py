@@ -137,4 +137,4 @@ def reconstruction_loss(
     """Mean over every element of 4^level * squared error, against the mean-pooled images of every level."""
     targets = pyramid(images, len(decoded))
     total = sum(4**level * (a - b).square().sum() for level, (a, b) in enumerate(zip(decoded, targets, strict=True)))
-    return total / sum(target.numel() for target in targets)  # type: ignore[return-value]
+    return total / sum(target.numel() for target in targets)

@@ -57,9 +57,10 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, dim))
         self.modulation: nn.Sequential | None = None
         if conditional:
-            self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
-            nn.init.zeros_(self.modulation[1].weight)
-            nn.init.zeros_(self.modulation[1].bias)
+            linear = nn.Linear(dim, 6 * dim)
+            nn.init.zeros_(linear.weight)
+            nn.init.zeros_(linear.bias)
+            self.modulation = nn.Sequential(nn.SiLU(), linear)
 
     def forward(
         self,
