@@ -1,6 +1,7 @@
 """Levels of the token pyramid: image and patch size -> grid and token count of every level."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from mstv.errors import UserError
 
@@ -23,8 +24,6 @@ class Levels:
     num_levels: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "image_size", tuple(self.image_size))
-        object.__setattr__(self, "patch_size", tuple(self.patch_size))
         if self.num_levels < 1 or min(self.image_size) < 1 or min(self.patch_size) < 1:
             raise UserError(f"levels: image_size, patch_size and num_levels must be positive, got {self}")
         for name, size, patch in zip(("height", "width"), self.image_size, self.patch_size, strict=True):
@@ -35,6 +34,19 @@ class Levels:
                     f"(patch {patch} x 2^{self.num_levels - 1} for {self.num_levels} levels): "
                     "change image_size, patch_size or num_levels"
                 )
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> "Levels":
+        """The inverse of `to_dict`."""
+        return Levels(tuple(values["image_size"]), tuple(values["patch_size"]), values["num_levels"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The levels as plain values, as a checkpoint stores them."""
+        return {
+            "image_size": list(self.image_size),
+            "patch_size": list(self.patch_size),
+            "num_levels": self.num_levels,
+        }
 
     def grid(self, level: int) -> tuple[int, int]:
         """(rows, columns) of tokens at `level`."""

@@ -42,4 +42,5 @@ class Optimiser:
             {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
         ]
         optimiser = AdamW(groups, lr=self.learning_rate, betas=(0.9, 0.95))
-        return optimiser, LambdaLR(optimiser, self.factor)
+        # A plain function: the schedule's state then holds no object, and the checkpoint stays weights_only.
+        return optimiser, LambdaLR(optimiser, lambda step: self.factor(step))

@@ -13,6 +13,8 @@ from mstv.errors import UserError
 
 _HD_ROWS = 720
 """From this height on, a video that does not name its colour matrix means BT.709, below it BT.601."""
+_HIGHEST_RATE = 480
+"""Frames a second; some writers of variable rates put the clock's rate, 1000 or 90000, in its place."""
 _MISSING_SECONDS = 1.5
 """A video that ends so much before its announced end is cut short; Matroska shows it in no other way."""
 
@@ -51,9 +53,9 @@ class VideoFrames:
         # Without this the decoder paints over damage and says nothing.
         self._stream.codec_context.options = {"err_detect": "explode"}
         rate = Fraction(fps).limit_denominator(1001) if fps else self._stream.average_rate or self._stream.guessed_rate
-        if not rate:
+        if not rate or rate > _HIGHEST_RATE:
             self._container.close()
-            raise UserError(f"{path}: does not say its frame rate: give --fps")
+            raise UserError(f"{path}: says that it has {rate or 'no'} frames a second: give --fps")
         self._rate = Fraction(rate)
         self.fps = float(rate)
         self._reformatter = VideoReformatter()
@@ -100,24 +102,25 @@ class VideoFrames:
         """Give the source frame nearest to each tick; only those frames are converted."""
         given = 0
         held: av.VideoFrame | None = None
-        start = time = Fraction(0)
+        start = shown = end = Fraction(0)
         for frame in self._decoded():
-            duration = (frame.duration or 0) * frame.time_base if frame.time_base else Fraction(0)
-            if frame.pts is not None and frame.time_base:
-                time = frame.pts * frame.time_base
+            # Where a frame has no time stamp, it begins where the one before ends.
+            shown = frame.pts * frame.time_base if frame.pts is not None and frame.time_base else end
+            end = shown + ((frame.duration or 0) * frame.time_base if frame.time_base else 0)
             if held is None:
-                start = time
-            tick = _nearest((time - start) * self._rate)
+                start = shown
+            tick = _nearest((shown - start) * self._rate)
             if held is not None and tick > given:
                 picture = self._converted(held)
                 for _ in range(tick - given):
                     yield picture
                 given = tick
             held = frame
-            time += duration  # stands in for the next frame's time stamp where that has none
         if held is not None:
+            # The last frame lasts as long as it says, and is given for the tick on which it begins in any case.
+            ticks = max(_nearest((end - start) * self._rate), math.floor((shown - start) * self._rate) + 1)
             picture = self._converted(held)
-            for _ in range(max(_nearest((time - start) * self._rate) - given, 1 if given == 0 else 0)):
+            for _ in range(ticks - given):
                 yield picture
 
     def _converted(self, frame: av.VideoFrame) -> np.ndarray:

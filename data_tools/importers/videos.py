@@ -235,9 +235,8 @@ def run(arguments: argparse.Namespace) -> int:
     report = import_videos(arguments.source, arguments.out, settings, arguments.workers, arguments.skip_bad)
     for name, video in report.items():
         if video.dropped:
-            print(
-                f"{name}: the last {video.dropped} frames were dropped, fewer than --min-frames {settings.min_frames}"
-            )
+            what = f"the last {video.dropped} frames were" if video.segments else f"all {video.dropped} frames were"
+            print(f"{name}: {what} dropped, fewer than --min-frames {settings.min_frames}")
         if video.bad:
             print(f"left out: {video.bad}")
     written = sum(video.written for video in report.values())

@@ -68,11 +68,7 @@ class DiffusionModule(LightningModule):
         self.family = plan
         self.plan = plan.plan(levels.num_tokens(0))
         self.config = {
-            "levels": {
-                "image_size": list(levels.image_size),
-                "patch_size": list(levels.patch_size),
-                "num_levels": levels.num_levels,
-            },
+            "levels": levels.to_dict(),
             "plan": family_to_dict(plan),
             "latent_channels": latent_channels,
             "size": asdict(size),
@@ -158,7 +154,7 @@ def load_diffusion(path: Path) -> tuple[DiffusionModule, str]:
     """
     config, state, sha256 = checkpoint.read_checkpoint(path, KIND)
     module = DiffusionModule(
-        levels=Levels(**config["levels"]),
+        levels=Levels.from_dict(config["levels"]),
         plan=family_from_dict(config["plan"]),
         latent_channels=config["latent_channels"],
         size=TransformerSize(**config["size"]),

@@ -54,11 +54,7 @@ class TokenizerModule(LightningModule):
         self.optimiser = optimiser
         self.lpips_weight = lpips_weight
         self.config = {
-            "levels": {
-                "image_size": list(levels.image_size),
-                "patch_size": list(levels.patch_size),
-                "num_levels": levels.num_levels,
-            },
+            "levels": levels.to_dict(),
             "latent_channels": latent_channels,
             "encoder": asdict(encoder),
             "decoder": asdict(decoder),
@@ -120,7 +116,7 @@ class TokenizerModule(LightningModule):
 def build_tokenizer(config: dict[str, Any]) -> Tokenizer:
     """A tokenizer with untrained weights from its plain configuration."""
     return Tokenizer(
-        Levels(**config["levels"]),
+        Levels.from_dict(config["levels"]),
         config["latent_channels"],
         TransformerSize(**config["encoder"]),
         TransformerSize(**config["decoder"]),

@@ -1,0 +1,259 @@
+"""`mstv-data verify`: sound sets pass, and every kind of harm is found and named."""
+
+import io
+import shutil
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_tools.cli import main
+from data_tools.composition import Splitting
+from data_tools.sharding import Sharding, make_shards
+from data_tools.verify import verify
+from mstv.data.schema import (
+    MANIFEST,
+    TOKENIZER_COPY,
+    Chunk,
+    LatentEpisode,
+    Manifest,
+    Shard,
+    TokenizerSource,
+    file_sha256,
+    read_manifest,
+)
+from mstv.data.shards import npy_bytes, read_npy, read_samples, write_shard
+from mstv.data.video import cut_video, encode_video
+from tests.data_tools.conftest import moving_frames
+
+TAR = "train-000000.tar"
+Samples = dict[str, dict[str, bytes]]
+
+
+@pytest.fixture
+def shards(raw: Path, tmp_path: Path) -> Path:
+    worlds = {"train": ("a", "b"), "validation": ("c",), "test": ("d",)}
+    make_shards(raw, tmp_path / "shards", Sharding(16, 2, splitting=Splitting(worlds=worlds)), workers=1)
+    return tmp_path / "shards"
+
+
+def rewrite(folder: Path, name: str, change: Callable[[Samples], None]) -> None:
+    """Change samples of a tar, and make the manifest agree with the tar's bytes, so that only a close look finds it."""
+    samples = dict(read_samples(folder / name))
+    change(samples)
+    num_samples, num_bytes, sha256 = write_shard(folder / name, samples.items())
+    manifest = Manifest.read(folder / MANIFEST)
+    update = {"num_samples": num_samples, "num_bytes": num_bytes, "sha256": sha256}
+    fresh = tuple(shard.model_copy(update=update) if shard.name == name else shard for shard in manifest.shards)
+    manifest.model_copy(update={"shards": fresh}).write(folder / MANIFEST)
+
+
+def problems(folder: Path, **options: bool) -> str:
+    return "\n".join(verify(folder, workers=1, **options)[1])
+
+
+def test_a_sound_set_passes(shards: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(shards), "--workers", "2"]) == 0
+    assert "sound; 4 tars of frames, 163 frames" in capsys.readouterr().out
+    assert main(["verify", str(shards), "--workers", "1", "--fast"]) == 0
+
+
+def test_missing_unexpected_and_changed_tars(shards: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (shards / "test-000000.tar").unlink()
+    shutil.copy(shards / TAR, shards / "train-000009.tar")
+    data = bytearray((shards / TAR).read_bytes())
+    data[-1] = 1
+    (shards / TAR).write_bytes(data)
+    path = shards / "train-000001.tar"
+    path.write_bytes(path.read_bytes()[:2000])
+    assert main(["verify", str(shards), "--workers", "1"]) == 2
+    told = capsys.readouterr().out
+    for problem in (
+        "test-000000.tar: is missing",
+        "train-000009.tar: is in the folder but not in manifest.json",
+        f"{TAR}: field sha256 is",
+        "train-000001.tar: member walk-2-00000.",
+    ):
+        assert problem in told
+
+
+def put(sample: str, extension: str, data: bytes) -> Callable[[Samples], None]:
+    return lambda samples: samples[sample].__setitem__(extension, data)
+
+
+def _other_video(frames: int, folder: Path) -> bytes:
+    encode_video(moving_frames(frames, seed=77), folder / "other.mp4", 20.0)
+    return cut_video(folder / "other.mp4", 16)[0]
+
+
+def _changed_record(samples: Samples, sample: str, **update: object) -> None:
+    chunk = Chunk.parse(samples[sample]["json"], sample)
+    samples[sample]["json"] = chunk.model_copy(update=update).to_bytes()
+
+
+def test_other_frames_are_found_only_by_decoding(shards: Path, tmp_path: Path) -> None:
+    rewrite(shards, TAR, put("walk-0-00001", "mp4", _other_video(16, tmp_path)))
+    told = problems(shards)
+    assert "walk-0-00001.mp4: field checksums.frames" in told and "walk-0: field checksums.frames" in told
+    assert problems(shards, decode=False) == ""
+
+
+def test_a_wrong_number_of_frames(shards: Path, tmp_path: Path) -> None:
+    rewrite(shards, TAR, put("walk-0-00001", "mp4", _other_video(15, tmp_path)))
+    assert "walk-0-00001.mp4: field num_frames is 16, found 15" in problems(shards)
+
+
+def test_a_video_that_does_not_decode(shards: Path) -> None:
+    rewrite(shards, TAR, put("walk-0-00001", "mp4", b"no video"))
+    assert "walk-0-00001.mp4: not a readable video" in problems(shards)
+
+
+def test_changed_actions_and_poses(shards: Path) -> None:
+    def change(samples: Samples) -> None:
+        actions = read_npy(samples["walk-0-00000"]["actions.npy"], "x")
+        samples["walk-0-00000"]["actions.npy"] = npy_bytes(np.roll(actions, 1))
+        samples["walk-0-00001"]["actions.npy"] = npy_bytes(np.full(16, 9, np.int16))
+        samples["walk-0-00002"]["poses.npy"] = npy_bytes(np.zeros((8, 4), np.float32))
+        samples["walk-1-00000"]["poses.npy"] = b"junk"
+
+    rewrite(shards, TAR, change)
+    told = problems(shards, decode=False)
+    assert "walk-0-00000.actions.npy: field checksums.actions is" in told
+    assert "walk-0-00001.actions.npy: action ids must lie in -1..2" in told
+    assert "walk-0-00002.poses.npy: field shape is" in told
+    assert "walk-1-00000.poses.npy: not a readable npy" in told
+
+
+def test_missing_members_and_missing_chunks(shards: Path) -> None:
+    def change(samples: Samples) -> None:
+        del samples["walk-1-00001"]["poses.npy"]
+        del samples["walk-1-00002"]["json"]
+        del samples["walk-0-00001"]
+
+    rewrite(shards, TAR, change)
+    told = problems(shards, decode=False)
+    assert "walk-1-00001: members missing: ['poses.npy']" in told
+    assert "walk-1-00002: member json is missing" in told
+    assert "walk-0-00002: field chunk is" in told
+    assert "walk-0: field num_frames is 40, found 24" in told
+
+
+def test_chunks_out_of_order(shards: Path) -> None:
+    def change(samples: Samples) -> None:
+        samples["walk-0-00000"], samples["walk-0-00001"] = samples["walk-0-00001"], samples["walk-0-00000"]
+
+    rewrite(shards, TAR, change)
+    told = problems(shards, decode=False)
+    assert "walk-0-00000: field first_frame" in told and "walk-0-00001: field key" in told
+
+
+def test_leaking_worlds(shards: Path) -> None:
+    """A world in two splits is found by the records, even if the manifest hides it."""
+
+    def change(samples: Samples) -> None:
+        for name in samples:
+            episode = Chunk.parse(samples[name]["json"], name).episode
+            source = episode.source.model_copy(update={"world": "a"})
+            _changed_record(samples, name, episode=episode.model_copy(update={"source": source}))
+
+    rewrite(shards, "test-000000.tar", change)
+    told = problems(shards, decode=False)
+    assert "world a is in test and in train: splits leak" in told
+    assert "test-000000.tar: field worlds is ('d',), found ('a',)" in told
+
+
+def test_records_that_disagree_with_the_manifest(shards: Path) -> None:
+    def change(samples: Samples) -> None:
+        episode = Chunk.parse(samples["walk-2-00000"]["json"], "x").episode
+        _changed_record(samples, "walk-2-00000", episode=episode.model_copy(update={"fps": 5.0, "height": 16}))
+
+    rewrite(shards, "train-000001.tar", change)
+    told = problems(shards, decode=False)
+    assert "walk-2-00000: field fps is 20.0, found 5.0" in told
+    assert "walk-2-00000: field image_size is (32, 48), found (16, 48)" in told
+
+
+def test_unsafe_members(shards: Path) -> None:
+    with tarfile.open(shards / TAR, "w") as tar:
+        tar.addfile(tarfile.TarInfo("../evil.json"), io.BytesIO())
+    assert "'../evil.json' is refused" in problems(shards)
+
+
+def test_folders_that_hold_no_set(tmp_path: Path, shards: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(tmp_path / "absent")]) == 2
+    assert "no such folder" in capsys.readouterr().err
+    assert main(["verify", str(tmp_path)]) == 2
+    assert "holds no manifest.json" in capsys.readouterr().err
+    path = shards / MANIFEST
+    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 2', 1))
+    assert main(["verify", str(shards)]) == 2
+    assert "field schema_version is 2" in capsys.readouterr().err
+
+
+@pytest.fixture
+def latents(shards: Path, tmp_path: Path) -> Path:
+    """Latents of two levels and three channels for the test split, patch size 4."""
+    folder = tmp_path / "latents"
+    frames = read_manifest(shards, "frames")
+    episode = Chunk.parse(next(read_samples(shards / "test-000000.tar"))[1]["json"], "x").episode
+    rng = np.random.default_rng(0)
+    members = {
+        "level0.npy": npy_bytes(rng.random((50, 8, 12, 3)).astype(np.float16)),
+        "level1.npy": npy_bytes(rng.random((50, 4, 6, 3)).astype(np.float16)),
+        "actions.npy": npy_bytes(rng.integers(0, 3, 50).astype(np.int16)),
+        "poses.npy": npy_bytes(rng.random((50, 5), np.float32)),
+        "json": LatentEpisode(episode=episode, num_frames=50).to_bytes(),
+    }
+    num_samples, num_bytes, sha256 = write_shard(folder / "test-000000.tar", [(episode.key, members)])
+    shard = Shard(
+        name="test-000000.tar",
+        num_samples=num_samples,
+        num_frames=50,
+        num_bytes=num_bytes,
+        sha256=sha256,
+        episodes={episode.key: 50},
+        worlds=("d",),
+    )
+    (folder / TOKENIZER_COPY).write_bytes(b"weights")
+    Manifest(
+        kind="latents",
+        fps=frames.fps,
+        image_size=frames.image_size,
+        actions=frames.actions,
+        shards=(shard,),
+        patch_size=(4, 4),
+        num_levels=2,
+        latent_channels=3,
+        tokenizer=TokenizerSource(checkpoint="t.ckpt", sha256=file_sha256(folder / TOKENIZER_COPY)),
+    ).write(folder / MANIFEST)
+    return folder
+
+
+def test_sound_latents_pass(latents: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(latents), "--workers", "1"]) == 0
+    assert "sound; 1 tars of latents, 50 frames" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("extension", "array", "problem"),
+    [
+        ("level1.npy", np.zeros((50, 4, 5, 3), np.float16), "level1.npy: field shape is"),
+        ("level0.npy", np.zeros((50, 8, 12, 3), np.float32), "level0.npy: field shape is"),
+        ("level0.npy", np.zeros((49, 8, 12, 3), np.float16), "level0.npy: field shape is"),
+        ("level0.npy", np.full((50, 8, 12, 3), np.inf, np.float16), "level0.npy: holds a NaN or an infinity"),
+        ("level2.npy", np.zeros((50, 2, 3, 3), np.float16), "members too many: ['level2.npy']"),
+        ("actions.npy", np.zeros(49, np.int16), "actions.npy: actions are int16 (49,)"),
+    ],
+)
+def test_latents_that_do_not_fit(latents: Path, extension: str, array: np.ndarray, problem: str) -> None:
+    rewrite(latents, "test-000000.tar", put("walk-4", extension, npy_bytes(array)))
+    assert problem in problems(latents)
+
+
+def test_the_tokenizer_beside_latents_is_checked(latents: Path) -> None:
+    (latents / TOKENIZER_COPY).write_bytes(b"other weights")
+    assert "tokenizer.ckpt: field tokenizer.sha256 is" in problems(latents)
+    (latents / TOKENIZER_COPY).unlink()
+    assert "tokenizer.ckpt: is missing" in problems(latents)
