@@ -23,7 +23,7 @@ ALLOWED = {
     "data": LEAVES | {"rollout", "__init__"},
     "tokenizer": LEAVES | {"transformer"},
     "diffusion": LEAVES | {"transformer", "rollout"},
-    "compare": {"errors", "data.results", "data.schema", "__init__"},
+    "compare": {"errors", "data.results", "data.schema", "data.video", "__init__"},
     "callbacks": LEAVES | {"rollout", "data", "metrics", "tokenizer.module", "tokenizer.tokenizer"},
 }
 COMBINING = {"tokenizer/module.py", "diffusion/module.py"}

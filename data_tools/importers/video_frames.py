@@ -50,8 +50,6 @@ class VideoFrames:
             raise UserError(f"{path}: holds no video stream: remove it, or use --skip-bad to go on without it")
         self._stream = self._container.streams.video[0]
         self._stream.codec_context.thread_count = 1
-        # Without this the decoder paints over damage and says nothing.
-        self._stream.codec_context.options = {"err_detect": "explode"}
         rate = Fraction(fps).limit_denominator(1001) if fps else self._stream.average_rate or self._stream.guessed_rate
         if not rate or rate > _HIGHEST_RATE:
             self._container.close()

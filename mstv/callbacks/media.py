@@ -34,9 +34,7 @@ def log_video(trainer: Trainer, name: str, path: Path) -> None:
         logger.log_video(name, [str(path)], format=["mp4"])
 
 
-def log_curves(
-    trainer: Trainer, name: str, x: Sequence[int], curves: dict[str, Sequence[float]], x_name: str
-) -> None:
+def log_curves(trainer: Trainer, name: str, x: Sequence[int], curves: dict[str, Sequence[float]], x_name: str) -> None:
     """Log lines over a common axis as a native chart."""
     for logger in _wandb(trainer):
         import wandb

@@ -35,6 +35,7 @@ class ReconstructionGrid(Callback):
         rows: list[Tensor] = [frames.float(), *pl_module.reconstruct(frames)]
         # (rows, columns, 3, H, W) to one picture.
         grid = torch.stack(rows).permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
-        zoom = max(1, 96 // frames.shape[-2])
+        # Small frames are shown at twice their size or more.
+        zoom = max(1, 128 // frames.shape[-2])
         picture = (grid.clamp(0, 1) * 255).round().byte().repeat_interleave(zoom, 0).repeat_interleave(zoom, 1)
         log_picture(trainer, "reconstructions", picture.cpu().numpy())

@@ -5,11 +5,13 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from mstv.errors import UserError
 
+NUM_STAGES = 8
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 
@@ -37,10 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
     if not (EXPERIMENTS / "demo_tokenizer.yaml").is_file():
         raise UserError(f"{EXPERIMENTS}: holds no demo_tokenizer.yaml: run the demo from a clone of the repository")
     started = time.monotonic()
-    stages = plan_stages(arguments.out, arguments.videos, arguments.workers, arguments.quick)
     timings = []
-    for number, stage in enumerate(stages, 1):
-        print(f"\n[{number}/{len(stages)}] {stage.name}: {stage.program} {' '.join(stage.arguments)}", flush=True)
+    for number, stage in enumerate(stages(arguments.out, arguments.videos, arguments.workers, arguments.quick), 1):
+        print(f"\n[{number}/{NUM_STAGES}] {stage.name}: {stage.program} {' '.join(stage.arguments)}", flush=True)
         begun = time.monotonic()
         module = "mstv.cli.main" if stage.program == "mstv" else "data_tools.cli"
         code = subprocess.run([sys.executable, "-m", module, *stage.arguments], check=False).returncode
@@ -57,47 +58,47 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def plan_stages(out: Path, videos: Path | None, workers: int, quick: bool) -> list[Stage]:
-    """The pipeline's commands in order."""
+def stages(out: Path, videos: Path | None, workers: int, quick: bool) -> Iterator[Stage]:
+    """The pipeline's commands in order; a later one may depend on what an earlier one made."""
     raw, shards, latents = out / "raw", out / "shards", out / "latents"
     tokenizer, diffusion = out / "tokenizer", out / "diffusion"
-    settings = _settings(out)
-    if videos is None:
-        record = ["record", "--engine", "blockworld", "--policy", "loopwalk", "--episodes", "48", "--frames", "512"]
-        first = Stage("record", "mstv-data", [*record, "--size", "64", "--workers", str(workers), "--out", str(raw)])
-    else:
-        first = Stage(
-            "import",
-            "mstv-data",
-            ["import", "videos", str(videos), str(raw), "--size", "64", "--segment-frames", "512"],
-        )
+    precision = _settings(out)["precision"]
     limit = ["--trainer.max_steps", "20", "--trainer.val_check_interval", "10"] if quick else []
+    span = ["--context", "128", "--end", "384", "--nfe", "12", "--episodes", "4"]
+    if quick:
+        span = ["--context", "64", "--end", "128", "--nfe", "2", "--episodes", "2"]
 
     def fit(experiment: str, run_folder: Path, data: Path) -> list[str]:
         # The YAML comes first, what overrides it after.
         files = ["-c", str(EXPERIMENTS / experiment), "--run", str(run_folder), "--data.folder", str(data)]
-        return ["fit", *files, "--trainer.precision", settings["precision"], *limit]
+        return ["fit", *files, "--trainer.precision", precision, *limit]
 
-    span = ["--context", "128", "--end", "384", "--nfe", "12", "--episodes", "4"]
-    if quick:
-        span = ["--context", "64", "--end", "128", "--nfe", "2", "--episodes", "2"]
+    if videos is None:
+        record = ["record", "--engine", "blockworld", "--policy", "loopwalk", "--episodes", "48", "--frames", "512"]
+        yield Stage("record", "mstv-data", [*record, "--size", "64", "--workers", str(workers), "--out", str(raw)])
+    else:
+        source = ["import", "videos", str(videos), str(raw), "--size", "64", "--segment-frames", "512"]
+        yield Stage("import", "mstv-data", [*source, "--min-frames", "384", "--workers", str(workers)])
+    splits = _splits_of_few_worlds(raw) if videos else []
+    yield Stage("shard", "mstv-data", ["shard", str(raw), str(shards), "--episodes-per-shard", "4", *splits])
+    yield Stage("train tokenizer", "mstv", fit("demo_tokenizer.yaml", tokenizer, shards))
+    yield Stage("encode", "mstv", ["encode", str(shards), str(latents), "--tokenizer", str(tokenizer)])
+    yield Stage("train diffusion", "mstv", fit("demo_diffusion.yaml", diffusion, latents))
+    yield Stage("rollout", "mstv", ["rollout", str(diffusion), *span])
+    yield Stage("evaluate", "mstv", ["evaluate", str(diffusion), *span])
+    yield Stage("page", "mstv", ["compare", str(diffusion), "--out", str(out / "index.html")])
+
+
+def _splits_of_few_worlds(raw: Path) -> list[str]:
+    """The last world to test and the one before to validate: hashes could leave a split of few videos empty."""
+    from mstv.data.schema import RECORD, Episode
+
+    worlds = sorted({Episode.read(path).source.world for path in raw.glob(f"*.{RECORD}")})
+    if len(worlds) < 3:
+        raise UserError(f"{raw}: holds {len(worlds)} videos: give three or more, to train, validate and test on")
     return [
-        first,
-        Stage("shard", "mstv-data", ["shard", str(raw), str(shards), "--episodes-per-shard", "4"]),
-        Stage(
-            "train tokenizer",
-            "mstv",
-            fit("demo_tokenizer.yaml", tokenizer, shards),
-        ),
-        Stage("encode", "mstv", ["encode", str(shards), str(latents), "--tokenizer", str(tokenizer)]),
-        Stage(
-            "train diffusion",
-            "mstv",
-            fit("demo_diffusion.yaml", diffusion, latents),
-        ),
-        Stage("rollout", "mstv", ["rollout", str(diffusion), *span]),
-        Stage("evaluate", "mstv", ["evaluate", str(diffusion), *span]),
-        Stage("page", "mstv", ["compare", str(diffusion), "--out", str(out / "index.html")]),
+        *["--train-worlds", ",".join(worlds[:-2])],
+        *["--validation-worlds", worlds[-2], "--test-worlds", worlds[-1]],
     ]
 
 

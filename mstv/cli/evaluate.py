@@ -19,6 +19,7 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from mstv.compare.comparison import Comparison
+    from mstv.compare.contact_sheet import contact_sheet
     from mstv.compare.plot import plot_curves
     from mstv.compare.score_table import score_tables
     from mstv.data.results import begin_evaluation, merge_scores, summarise, write_episode_scores
@@ -40,6 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     merge_scores(job.folder)
     summarise(job.folder, seconds)
     plot_curves(job.folder, job.folder / "curves.png")
+    contact_sheet(job.folder, job.folder / "contact_sheet.png")
     for table in score_tables(Comparison.read([arguments.run], job.card.protocol)):
         Console().print(table.for_terminal())
     print(job.folder)

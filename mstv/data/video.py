@@ -35,7 +35,7 @@ class VideoWriter:
         size: (H, W) of the frames; None before the first.
     """
 
-    def __init__(self, path: Path, fps: float, crf: int = CRF, where: str | Path | None = None) -> None:
+    def __init__(self, path: Path, fps: int | float, crf: int = CRF, where: str | Path | None = None) -> None:
         self.num_frames = 0
         self.size: tuple[int, int] | None = None
         self._where = where or path
@@ -85,7 +85,7 @@ class VideoWriter:
             raise UserError(f"{self._where}: no frames to write")
 
 
-def encode_video(frames: Iterable[np.ndarray], path: Path, fps: float, crf: int = CRF) -> int:
+def encode_video(frames: Iterable[np.ndarray], path: Path, fps: int | float, crf: int = CRF) -> int:
     """Write frames as mp4, the same bytes each time; return their number.
 
     Args:
@@ -207,7 +207,7 @@ def _remux(packets: list[av.Packet], template: av.VideoStream) -> bytes:
         for packet in packets:
             if packet.dts is None or packet.pts is None or start is None:
                 raise UserError("a packet has no time stamp: the video is damaged, make it again")
-            pass
+            packet.dts, packet.pts = packet.dts - start, packet.pts - start
             packet.stream = stream
             output.mux(packet)
     return buffer.getvalue()

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -36,7 +35,6 @@ def draw_plan(plan: Plan, path: Path, file_format: str = "png", max_steps: int =
     grid = plan_grid(plan)[:max_steps]
     steps, levels, frames = grid.shape
     figure = Figure(figsize=(11, max(1.6, 0.11 * levels * steps + 1.2)), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots(steps, 1, sharex=True, squeeze=False)[:, 0]
     for index, (axis, strip) in enumerate(zip(axes, grid, strict=True)):
         axis.pcolormesh(

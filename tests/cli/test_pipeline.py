@@ -37,7 +37,7 @@ def test_tokenizer_run_holds_what_it_promises(pipeline: Pipeline) -> None:
     assert (run / "config.yaml").is_file() and (run / "checkpoints" / "last.ckpt").is_file()
     assert list(run.glob("wandb/offline-run-*/*.wandb"))
     picture = Image.open(sorted(run.glob("media/reconstructions-*.png"))[-1])
-    assert picture.size == (8 * 64, 4 * 64) and np.asarray(picture).std() > 10
+    assert picture.size == (8 * 128, 4 * 128) and np.asarray(picture).std() > 10
 
 
 def test_encoding_keeps_every_frame_and_action(pipeline: Pipeline) -> None:
@@ -138,6 +138,7 @@ def test_rollout_and_evaluation(pipeline: Pipeline, capsys: pytest.CaptureFixtur
     assert card["context_frames"] == 64 and card["nfe"] == 2 and card["episodes"] == [key]
     assert card["token_evaluations_per_frame"] == 21 * 128 / 32 * 2
     assert (folder / "summary.json").is_file() and (folder / "curves.png").stat().st_size > 10_000
+    assert Image.open(folder / "contact_sheet.png").size[0] > 500
     assert "psnr" in capsys.readouterr().out.lower()
 
     page = pipeline.root / "page.html"
