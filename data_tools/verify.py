@@ -66,8 +66,8 @@ def _tokenizer_problems(folder: Path, manifest: Manifest) -> list[str]:
     if not path.is_file():
         return [f"{path}: is missing"]
     found = file_sha256(path)
-    expected = manifest.tokenizer.sha256
-    return [] if found == expected else [f"{path}: field tokenizer.sha256 is {expected}, found {found}"]
+    expected = manifest.tokenizer.copy_sha256
+    return [] if found == expected else [f"{path}: field tokenizer.copy_sha256 is {expected}, found {found}"]
 
 
 def _check(folder: Path, manifest: Manifest, shard: Shard, decode: bool) -> ShardReport:

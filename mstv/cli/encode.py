@@ -37,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         Shard,
         TokenizerSource,
         atomic_path,
+        file_sha256,
         read_manifest,
     )
     from mstv.data.shards import read_episode_frames
@@ -101,7 +102,9 @@ def run(arguments: argparse.Namespace) -> int:
         patch_size=tokenizer.levels.patch_size,
         num_levels=tokenizer.levels.num_levels,
         latent_channels=tokenizer.latent_channels,
-        tokenizer=TokenizerSource(checkpoint=checkpoint.name, sha256=sha256),
+        tokenizer=TokenizerSource(
+            checkpoint=checkpoint.name, sha256=sha256, copy_sha256=file_sha256(folder / TOKENIZER_COPY)
+        ),
         source=os.path.relpath(frames_folder, folder),
         source_sha256=source.sha256,
     ).write(folder / MANIFEST)
@@ -134,7 +137,8 @@ def _begin(folder: Path, identity: dict[str, str]) -> Path:
         if folder.is_dir() and any(folder.glob("*.tar")):
             print(f"{folder}: encoded from other inputs, encoding again", file=sys.stderr)
         # The manifest goes first: it must never stand beside tars that it does not describe.
-        (folder / MANIFEST).unlink(missing_ok=True)
+        if folder.is_dir():
+            (folder / MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(done, ignore_errors=True)
         for tar in folder.glob("*.tar"):
             tar.unlink()

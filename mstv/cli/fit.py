@@ -106,7 +106,10 @@ def fit(arguments: Sequence[str]) -> None:
     try:
         cli = FitCLI(list(arguments))
     except ArgumentError as error:
-        raise UserError("configuration: " + " ".join(str(error).split())) from None
+        raise user_error_behind(error) or UserError("configuration: " + " ".join(str(error).split())) from None
+    except ValueError as error:
+        # jsonargparse wraps what a constructor raises.
+        raise user_error_behind(error) or error from None
     run = Path(cli.config.run)
     try:
         (run / "checkpoints").mkdir(parents=True, exist_ok=True)
@@ -121,6 +124,14 @@ def fit(arguments: Sequence[str]) -> None:
         if cli.trainer.interrupted:
             raise KeyboardInterrupt from None
         raise
+
+
+def user_error_behind(error: BaseException) -> UserError | None:
+    """The UserError that `error` was raised because of, if there is one."""
+    behind: BaseException | None = error
+    while behind is not None and not isinstance(behind, UserError):
+        behind = behind.__cause__ or behind.__context__
+    return behind
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -234,6 +234,7 @@ class TokenizerSource(BaseModel):
 
     checkpoint: str = Field(description="file name")
     sha256: str = Field(description="of its weights, see `mstv.checkpoint.weights_sha256`")
+    copy_sha256: str = Field(description="of the file `TOKENIZER_COPY` in the latents' folder")
 
 
 class Manifest(Record):

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from data_tools.cli import main as mstv_data
 from mstv.cli import rollout
 from mstv.cli.main import main
 from mstv.data.latent_shards import LatentStore
@@ -38,6 +39,11 @@ def test_tokenizer_run_holds_what_it_promises(pipeline: Pipeline) -> None:
     assert list(run.glob("wandb/offline-run-*/*.wandb"))
     picture = Image.open(sorted(run.glob("media/reconstructions-*.png"))[-1])
     assert picture.size == (8 * 128, 4 * 128) and np.asarray(picture).std() > 10
+
+
+def test_verify_finds_nothing_wrong(pipeline: Pipeline) -> None:
+    assert mstv_data(["verify", str(pipeline.shards)]) == 0
+    assert mstv_data(["verify", str(pipeline.latents)]) == 0
 
 
 def test_encoding_keeps_every_frame_and_action(pipeline: Pipeline) -> None:

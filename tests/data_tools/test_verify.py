@@ -226,7 +226,9 @@ def latents(shards: Path, tmp_path: Path) -> Path:
         patch_size=(4, 4),
         num_levels=2,
         latent_channels=3,
-        tokenizer=TokenizerSource(checkpoint="t.ckpt", sha256=file_sha256(folder / TOKENIZER_COPY)),
+        tokenizer=TokenizerSource(
+            checkpoint="t.ckpt", sha256="a" * 64, copy_sha256=file_sha256(folder / TOKENIZER_COPY)
+        ),
     ).write(folder / MANIFEST)
     return folder
 
@@ -254,6 +256,6 @@ def test_latents_that_do_not_fit(latents: Path, extension: str, array: np.ndarra
 
 def test_the_tokenizer_beside_latents_is_checked(latents: Path) -> None:
     (latents / TOKENIZER_COPY).write_bytes(b"other weights")
-    assert "tokenizer.ckpt: field tokenizer.sha256 is" in problems(latents)
+    assert "tokenizer.ckpt: field tokenizer.copy_sha256 is" in problems(latents)
     (latents / TOKENIZER_COPY).unlink()
     assert "tokenizer.ckpt: is missing" in problems(latents)
