@@ -20,3 +20,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "reference" in metafunc.fixturenames:
         folders = metafunc.config.getoption("--reference") or [DEFAULT_REFERENCE, DEFAULT_REFERENCE / "nonsquare"]
         metafunc.parametrize("reference", folders, ids=lambda folder: folder.name)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The commands run in this process and leave threads behind (torch's, W&B's), and worker processes that are forked
+    # after that end slowly: tests of the loaders come before.
+    items.sort(key=lambda item: "cli" in item.path.parts)

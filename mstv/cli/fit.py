@@ -124,6 +124,9 @@ def fit(arguments: Sequence[str]) -> None:
         if cli.trainer.interrupted:
             raise KeyboardInterrupt from None
         raise
+    finally:
+        # Ends the service process that an open run keeps.
+        wandb.finish()
 
 
 def user_error_behind(error: BaseException) -> UserError | None:

@@ -11,6 +11,11 @@ from data_tools.cli import main as mstv_data
 from mstv.cli.main import main as mstv
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+SMALL = [
+    *["--trainer.max_steps", "4", "--trainer.val_check_interval", "2", "--trainer.log_every_n_steps", "1"],
+    # Worker processes forked from a process that holds as many threads as a test session end slowly.
+    *["--data.num_workers", "0", "--wandb", "false"],
+]
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,8 @@ class Pipeline:
 
     def fit_tokenizer(self, run: Path, *more: str) -> list[str]:
         config = ["fit", "-c", str(EXPERIMENTS / "demo_tokenizer.yaml"), "--run", str(run)]
-        small = ["--data.folder", str(self.shards), "--data.batch_size", "8", "--trainer.max_steps", "4"]
-        return [*config, *small, "--trainer.val_check_interval", "2", "--trainer.log_every_n_steps", "1", *more]
+        small = [*SMALL, "--data.folder", str(self.shards), "--data.batch_size", "8"]
+        return [*config, *small, *more]
 
     def fit_diffusion(self, run: Path, *more: str) -> list[str]:
         values = yaml.safe_load((EXPERIMENTS / "demo_diffusion.yaml").read_text())
@@ -51,11 +56,8 @@ class Pipeline:
                 callback["init_args"].update(every_steps=2, end_frame=70, nfe=2)
         config = self.root / "diffusion.yaml"
         config.write_text(yaml.safe_dump(values))
-        small = ["--data.folder", str(self.latents), "--data.batch_size", "2", "--trainer.max_steps", "4"]
-        return [
-            *["fit", "-c", str(config), "--run", str(run), *small],
-            *["--trainer.val_check_interval", "2", "--trainer.log_every_n_steps", "1", *more],
-        ]
+        small = [*SMALL, "--data.folder", str(self.latents), "--data.batch_size", "2"]
+        return ["fit", "-c", str(config), "--run", str(run), *small, *more]
 
     def evaluate(self, *more: str, command: str = "evaluate") -> list[str]:
         span = ["--context", "64", "--end", "100", "--nfe", "2", "--episodes", "1"]
@@ -71,8 +73,8 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     worlds = [json.loads(path.read_text())["source"]["world"] for path in sorted(made.raw.glob("*.json"))]
     splits = ["--train-worlds", ",".join(worlds[:3]), "--validation-worlds", worlds[3]]
     shard = ["shard", str(made.raw), str(made.shards), *splits, "--test-worlds", ",".join(worlds[4:])]
-    assert mstv_data([*shard, "--episodes-per-shard", "1"]) == 0
-    assert mstv(made.fit_tokenizer(made.tokenizer)) == 0
+    assert mstv_data([*shard, "--episodes-per-shard", "1", "--workers", "1"]) == 0
+    assert mstv(made.fit_tokenizer(made.tokenizer, "--wandb", "true")) == 0
     assert mstv(["encode", str(made.shards), str(made.latents), "--tokenizer", str(made.tokenizer)]) == 0
     assert mstv(made.fit_diffusion(made.diffusion)) == 0
     return made

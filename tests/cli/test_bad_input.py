@@ -19,7 +19,7 @@ def refused(capsys: pytest.CaptureFixture[str], arguments: list[str], *parts: st
     capsys.readouterr()
     assert main(arguments) == 2
     # A progress bar may stand before the error.
-    error = [line for line in capsys.readouterr().err.splitlines() if line.strip() and "━" not in line]
+    error = [line for line in capsys.readouterr().err.splitlines() if line.strip() and " ETA " not in line]
     assert len(error) == 1 and error[0].startswith("mstv: error: "), error
     for part in parts:
         assert part in error[0], error[0]

@@ -42,8 +42,8 @@ def test_tokenizer_run_holds_what_it_promises(pipeline: Pipeline) -> None:
 
 
 def test_verify_finds_nothing_wrong(pipeline: Pipeline) -> None:
-    assert mstv_data(["verify", str(pipeline.shards)]) == 0
-    assert mstv_data(["verify", str(pipeline.latents)]) == 0
+    assert mstv_data(["verify", str(pipeline.shards), "--workers", "1"]) == 0
+    assert mstv_data(["verify", str(pipeline.latents), "--workers", "1"]) == 0
 
 
 def test_encoding_keeps_every_frame_and_action(pipeline: Pipeline) -> None:
