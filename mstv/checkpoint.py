@@ -73,7 +73,7 @@ def weights_sha256(state: dict[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name, value in sorted(state.items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.contiguous().view(torch.uint8).numpy().data)
+        digest.update(value.reshape(-1).contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -99,13 +99,12 @@ def load_weights(module: nn.Module, state: dict[str, Tensor], path: Path) -> Non
     module.load_state_dict(state)
 
 
-def check_same_model(loaded: dict[str, Any], kind: str, config: dict[str, Any]) -> None:
+def check_same_model(loaded: dict[str, Any], kind: str, config: dict[str, Any], path: Path) -> None:
     """Refuse to resume from a checkpoint whose model differs from `config`.
 
     Raises:
         UserError: names the first field that differs.
     """
-    path = Path("checkpoint")
     found = check_kind(loaded, kind, path)
     for name, value in config.items():
         if found.get(name) != value:

@@ -59,4 +59,4 @@ def test_other_architectures_are_named(tmp_path: Path) -> None:
         checkpoint.load_weights(model, {"weight": model.weight.data}, tmp_path)
     loaded = {checkpoint.FIELD: checkpoint.describe("tokenizer", {"dim": 2})}
     with pytest.raises(UserError, match="field dim is 2, this model has 3"):
-        checkpoint.check_same_model(loaded, "tokenizer", {"dim": 3})
+        checkpoint.check_same_model(loaded, "tokenizer", {"dim": 3}, tmp_path)

@@ -2,12 +2,9 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float, Shaped
-from lightning import LightningModule
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from mstv import checkpoint
@@ -24,13 +21,14 @@ from mstv.rollout.families import family_from_dict, family_to_dict
 from mstv.rollout.generate import SampleStep
 from mstv.rollout.layout import StepLayout
 from mstv.rollout.plan import PlanFamily
+from mstv.trained_module import TrainedModule
 from mstv.transformer.initialise import initialise
 from mstv.transformer.size import TransformerSize
 
 KIND = "diffusion"
 
 
-class DiffusionModule(LightningModule):
+class DiffusionModule(TrainedModule):
     """Trains a denoiser on plan steps drawn by the datamodule (arXiv 2606.09056).
 
     Args:
@@ -46,6 +44,8 @@ class DiffusionModule(LightningModule):
         seed: seed of initial weights, times and noise.
     """
 
+    kind = KIND
+
     def __init__(
         self,
         levels: Levels,
@@ -59,9 +59,7 @@ class DiffusionModule(LightningModule):
         optimiser: Optimiser = Optimiser(),  # noqa: B008 - frozen
         seed: int = 0,
     ) -> None:
-        super().__init__()
-        self.seed = seed
-        self.optimiser = optimiser
+        super().__init__(optimiser, seed)
         self.drop_probability = drop_probability
         self.schedule = schedule
         self.levels = levels
@@ -131,19 +129,6 @@ class DiffusionModule(LightningModule):
             )
 
         return sample
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """See `Optimiser`."""
-        optimiser, schedule = self.optimiser.build(self.parameters())
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def on_save_checkpoint(self, checkpoint_: dict[str, Any]) -> None:
-        """Add what rebuilds the denoiser."""
-        checkpoint_[checkpoint.FIELD] = checkpoint.describe(KIND, self.config)
-
-    def on_load_checkpoint(self, checkpoint_: dict[str, Any]) -> None:
-        """Refuse weights of another architecture."""
-        checkpoint.check_same_model(checkpoint_, KIND, self.config)
 
 
 def load_diffusion(path: Path) -> tuple[DiffusionModule, str]:

@@ -6,8 +6,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from lightning import LightningModule
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from mstv import checkpoint
@@ -18,13 +16,14 @@ from mstv.metrics import frame_psnr
 from mstv.optimiser import Optimiser
 from mstv.tokenizer.perceptual import PerceptualLoss
 from mstv.tokenizer.tokenizer import Tokenizer, reconstruction_loss
+from mstv.trained_module import TrainedModule
 from mstv.transformer.initialise import initialise
 from mstv.transformer.size import TransformerSize
 
 KIND = "tokenizer"
 
 
-class TokenizerModule(LightningModule):
+class TokenizerModule(TrainedModule):
     """Trains encoder and decoder: each image is decoded from one level, drawn uniformly (arXiv 2606.09056).
 
     Args:
@@ -38,6 +37,8 @@ class TokenizerModule(LightningModule):
         seed: seed of initial weights and drawn levels.
     """
 
+    kind = KIND
+
     def __init__(
         self,
         levels: Levels,
@@ -49,9 +50,7 @@ class TokenizerModule(LightningModule):
         optimiser: Optimiser = Optimiser(),  # noqa: B008 - frozen
         seed: int = 0,
     ) -> None:
-        super().__init__()
-        self.seed = seed
-        self.optimiser = optimiser
+        super().__init__(optimiser, seed)
         self.lpips_weight = lpips_weight
         self.config = {
             "levels": levels.to_dict(),
@@ -98,19 +97,6 @@ class TokenizerModule(LightningModule):
             latents = self.tokenizer.encode(part)
             parts.append([self.tokenizer.decode(grid, level).float() for level, grid in enumerate(latents)])
         return [torch.cat(level_parts) for level_parts in zip(*parts, strict=True)]
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """See `Optimiser`."""
-        optimiser, schedule = self.optimiser.build(self.parameters())
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def on_save_checkpoint(self, checkpoint_: dict[str, Any]) -> None:
-        """Add what rebuilds the tokenizer."""
-        checkpoint_[checkpoint.FIELD] = checkpoint.describe(KIND, self.config)
-
-    def on_load_checkpoint(self, checkpoint_: dict[str, Any]) -> None:
-        """Refuse weights of another architecture."""
-        checkpoint.check_same_model(checkpoint_, KIND, self.config)
 
 
 def build_tokenizer(config: dict[str, Any]) -> Tokenizer:

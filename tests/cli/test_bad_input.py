@@ -92,7 +92,7 @@ def test_checkpoints_of_something_else(pipeline: Pipeline, tmp_path: Path, capsy
     run = tmp_path / "run"
     shutil.copytree(pipeline.tokenizer, run)
     wider = ["--model.init_args.encoder.dim", "64", "--trainer.max_steps", "6"]
-    refused(capsys, pipeline.fit_tokenizer(run, *wider), "encoder", "another architecture")
+    refused(capsys, pipeline.fit_tokenizer(run, *wider), "last.ckpt", "encoder", "another architecture")
     out = str(tmp_path / "out")
     refused(capsys, ["encode", str(pipeline.shards), out, "--tokenizer", str(pipeline.diffusion)], "kind is diffusion")
     refused(capsys, ["encode", str(pipeline.shards), out, "--tokenizer", out], "no such checkpoint")

@@ -1,0 +1,44 @@
+"""What both LightningModules share: their optimiser, and checkpoints that say which model they hold."""
+
+from pathlib import Path
+from typing import Any
+
+from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+
+from mstv import checkpoint
+from mstv.optimiser import Optimiser
+
+
+class TrainedModule(LightningModule):
+    """A module that trains all its parameters with one optimiser.
+
+    Attributes:
+        kind: kind of model that its checkpoints name.
+        config: plain values that rebuild the model; a subclass sets them.
+
+    Args:
+        optimiser: optimiser settings.
+        seed: of all that the training draws.
+    """
+
+    kind: str
+    config: dict[str, Any]
+
+    def __init__(self, optimiser: Optimiser, seed: int) -> None:
+        super().__init__()
+        self.optimiser = optimiser
+        self.seed = seed
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """See `Optimiser`."""
+        optimiser, schedule = self.optimiser.build(self.parameters())
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, loaded: dict[str, Any]) -> None:
+        """Add what rebuilds the model."""
+        loaded[checkpoint.FIELD] = checkpoint.describe(self.kind, self.config)
+
+    def on_load_checkpoint(self, loaded: dict[str, Any]) -> None:
+        """Refuse weights of another architecture."""
+        checkpoint.check_same_model(loaded, self.kind, self.config, Path(str(self.trainer.ckpt_path)))
