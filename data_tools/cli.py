@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from mstv.errors import UserError
+from mstv.errors import OneLineParser, UserError
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def _run(
     program: str, description: str, commands: Mapping[str, Command | Mapping[str, Command]], arguments: list[str]
 ) -> int:
     """Run the command that the first argument names, with the others."""
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog=program,
         description=description,
         usage=f"{program} COMMAND ...",
@@ -86,7 +86,7 @@ def _run(
     if not isinstance(command, Command):
         return _run(f"{program} {name}", "Import foreign data as raw episodes.", command, rest)
     module: CommandModule = importlib.import_module(command.module)
-    parser = argparse.ArgumentParser(prog=f"{program} {name}", description=f"{command.help.capitalize()}.")
+    parser = OneLineParser(prog=f"{program} {name}", description=f"{command.help.capitalize()}.")
     module.add_arguments(parser)
     return module.run(parser.parse_args(rest))
 

@@ -1,4 +1,7 @@
-"""The one error type that a user's mistake raises."""
+"""How a user's mistake is told: one error type, and a parser that says one line."""
+
+import argparse
+from typing import NoReturn
 
 
 class UserError(Exception):
@@ -6,3 +9,15 @@ class UserError(Exception):
 
     The command lines print it without a traceback and exit with code 2; the library simply raises it.
     """
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose errors are one line with exit code 2, and that takes no abbreviated flags for the whole ones."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        kwargs.setdefault("allow_abbrev", False)
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+
+    def error(self, message: str) -> NoReturn:
+        """End with the message and where help stands."""
+        self.exit(2, f"{self.prog}: error: {message}; see `{self.prog} --help`\n")

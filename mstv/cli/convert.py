@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 
 
-def _size(text: str) -> tuple[int, int]:
+def size(text: str) -> tuple[int, int]:
+    """(H, W) of N or HxW."""
     parts = [int(part) for part in text.lower().split("x")]
     return (parts[0], parts[-1])
 
@@ -14,8 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("kind", choices=["tokenizer", "diffusion"], help="what the checkpoint holds")
     parser.add_argument("source", type=Path, help="published checkpoint: a torch-saved dict with the entry `model`")
     parser.add_argument("out", type=Path, help="checkpoint to write")
-    parser.add_argument("--image-size", type=_size, required=True, help="N or HxW in pixels; weights do not tell it")
-    parser.add_argument("--patch-size", type=_size, required=True, help="N or HxW in pixels")
+    parser.add_argument("--image-size", type=size, required=True, help="N or HxW in pixels; weights do not tell it")
+    parser.add_argument("--patch-size", type=size, required=True, help="N or HxW in pixels")
     parser.add_argument("--cascaded", action="store_true", help="tokenizer: the cascaded ablation")
     parser.add_argument("--windows", type=int, nargs="+", default=[3, 12, 48, 192], help="diffusion: plan's windows")
     parser.add_argument("--extra-context-tokens", type=int, default=768, help="diffusion: plan's E")

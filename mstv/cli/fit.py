@@ -1,9 +1,11 @@
 """`mstv fit`: training from one YAML."""
 
 import logging
+import re
 import warnings
 from argparse import ArgumentError
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,7 @@ class FitCLI(LightningCLI):
             subclass_mode_data=True,
             save_config_kwargs={"overwrite": True},
             seed_everything_default=0,
-            parser_kwargs={"exit_on_error": False, "prog": "mstv fit"},
+            parser_kwargs={"exit_on_error": False, "prog": "mstv fit", "allow_abbrev": False},
             run=False,
             args=args,
         )
@@ -106,7 +108,7 @@ def fit(arguments: Sequence[str]) -> None:
     try:
         cli = FitCLI(list(arguments))
     except ArgumentError as error:
-        raise user_error_behind(error) or UserError("configuration: " + " ".join(str(error).split())) from None
+        raise user_error_behind(error) or UserError(brief(str(error), arguments)) from None
     except ValueError as error:
         # jsonargparse wraps what a constructor raises.
         raise user_error_behind(error) or error from None
@@ -127,6 +129,17 @@ def fit(arguments: Sequence[str]) -> None:
     finally:
         # Ends the service process that an open run keeps.
         wandb.finish()
+
+
+def brief(message: str, arguments: Sequence[str]) -> str:
+    """jsonargparse's message without what it says of types and values that the user did not write."""
+    line = " ".join(message.split())
+    line = re.sub(r"Does not validate against any of the Union subtypes Subtypes: .*? Errors: - ", "", line)
+    line = re.split(r" - Expected a <class 'NoneType'>| Given value", line)[0]
+    files = [value for flag, value in pairwise(arguments) if flag in ("-c", "--config")]
+    return (
+        f"configuration {', '.join(files)}: {line}" if files else f"configuration: {line}: give -c experiments/X.yaml"
+    )
 
 
 def user_error_behind(error: BaseException) -> UserError | None:

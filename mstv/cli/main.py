@@ -1,11 +1,10 @@
 """`mstv`: one command, its parts imported only when asked for."""
 
-import argparse
 import importlib
 import sys
 from collections.abc import Sequence
 
-from mstv.errors import UserError
+from mstv.errors import OneLineParser, UserError
 
 COMMANDS = {
     "fit": "train a tokenizer or a diffusion transformer from a YAML",
@@ -19,9 +18,9 @@ COMMANDS = {
 }
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> OneLineParser:
     """The parser of the command line, without the options of its commands."""
-    result = argparse.ArgumentParser(
+    result = OneLineParser(
         prog="mstv",
         description="Multi-scale token video: long-consistent video world models. See also `mstv-data --help`.",
     )
@@ -44,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rest = arguments[arguments.index(known.command) + 1 :]
         if known.command == "fit":
             return command.run(rest)
-        options = argparse.ArgumentParser(prog=f"mstv {known.command}", description=COMMANDS[known.command])
+        options = OneLineParser(prog=f"mstv {known.command}", description=COMMANDS[known.command])
         command.add_arguments(options)
         return command.run(options.parse_args(rest))
     except UserError as error:

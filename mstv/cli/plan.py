@@ -28,6 +28,8 @@ def run(arguments: argparse.Namespace) -> int:
     values = {"family": arguments.family, needed: getattr(arguments, needed)}
     if arguments.family == "coarse_to_fine":
         values["extra_context_tokens"] = arguments.extra_context_tokens
+    if arguments.out and arguments.out.suffix not in (".png", ".pdf", ".svg"):
+        raise UserError(f"--out {arguments.out}: must end in .png, .pdf or .svg")
     plan = family_from_dict(values).plan(arguments.base_num_tokens)
     evaluations = sum(plan.num_tokens) / plan.advance
     print(f"{len(plan.steps)} steps advance {plan.advance} frames; needs {plan.first_target_frame} frames of context")
@@ -37,6 +39,6 @@ def run(arguments: argparse.Namespace) -> int:
         from mstv.rollout.draw import draw_plan
 
         with atomic_path(arguments.out) as temporary:
-            draw_plan(plan, temporary, arguments.out.suffix.lstrip(".") or "png")
+            draw_plan(plan, temporary, arguments.out.suffix[1:])
         print(arguments.out)
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +115,11 @@ def prepare(arguments: argparse.Namespace) -> RolloutJob:
         if not config.is_file():
             raise UserError(f"{config}: is missing, so that the run does not tell its latents: give --latents")
         arguments.latents = Path(yaml.safe_load(config.read_text())["data"]["init_args"]["folder"])
+        if not arguments.latents.is_dir():
+            raise UserError(
+                f"{config}: field data.init_args.folder is {arguments.latents}, not a folder seen from here: "
+                "give --latents"
+            )
     store = LatentStore(arguments.latents)
     assert store.manifest.tokenizer is not None
     if store.levels != module.levels:
@@ -206,6 +212,10 @@ def _episodes(store: LatentStore, arguments: argparse.Namespace) -> list[str]:
     keys = store.keys(arguments.split)[: arguments.episodes]
     if not keys:
         raise UserError(f"{store.folder}: split {arguments.split} is empty: choose --split, or shard more worlds")
+    if len(keys) < arguments.episodes:
+        print(
+            f"split {arguments.split} has {len(keys)} episodes, not {arguments.episodes}: all are used", file=sys.stderr
+        )
     shortest = min(keys, key=store.num_frames)
     if store.num_frames(shortest) < arguments.context:
         raise UserError(
