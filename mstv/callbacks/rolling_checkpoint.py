@@ -34,6 +34,9 @@ class RollingCheckpoint(Checkpoint):
         # Saving is collective: all ranks do as rank 0 says.
         if not trainer.strategy.broadcast(due):
             return
+        for logger in trainer.loggers:
+            # What was logged before the checkpoint is not logged again after a resume.
+            logger.save()
         temporary = self.path.with_name(f".{self.path.name}.tmp")
         trainer.save_checkpoint(temporary)
         if trainer.is_global_zero:
