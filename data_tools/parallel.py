@@ -1,6 +1,8 @@
 """Independent tasks in worker processes, with results as they come and a progress bar."""
 
 import contextlib
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -19,11 +21,29 @@ def run_tasks(
     joblib runs them, so that `joblib.parallel_config` moves them to a cluster; one worker runs them in this process.
     The first error ends the others and is raised.
     """
-    results = Parallel(n_jobs=max(1, min(workers, len(tasks))), return_as="generator_unordered", batch_size=1)(
-        delayed(_numbered)(function, index, task) for index, task in enumerate(tasks)
-    )
+    with _interrupts_ignored():
+        results = Parallel(n_jobs=max(1, min(workers, len(tasks))), return_as="generator_unordered", batch_size=1)(
+            delayed(_numbered)(function, index, task) for index, task in enumerate(tasks)
+        )
     with contextlib.closing(results):
         yield from results
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Ignore Ctrl-C while the workers are started: they inherit that and keep it.
+
+    Ctrl-C reaches the whole process group, and a worker that it meets anywhere, starting or between two tasks, prints
+    a traceback. This process alone shall answer, and end them.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only there can signals be set
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _numbered(function: Callable[..., Result], index: int, task: tuple[Any, ...]) -> tuple[int, Result]:
