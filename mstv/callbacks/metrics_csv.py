@@ -1,6 +1,7 @@
 """The run directory's metrics.csv."""
 
 import csv
+import os
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -91,10 +92,12 @@ class MetricsCSV(Logger):
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("w", newline="") as file:
+        temporary = self.path.with_name(f".{self.path.name}.tmp")
+        with temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, self._fields)
             writer.writeheader()
             writer.writerows(rows)
+        os.replace(temporary, self.path)
 
     def _reopen(self, step: int) -> None:
         rows = [row for row in self._read() if int(row["step"]) < step]
