@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LEAVES = {"errors", "levels", "keyed_random", "optimiser", "checkpoint", "progress"}
+LEAVES = {"errors", "levels", "keyed_random", "optimiser", "checkpoint", "progress", "token_cells"}
 ALLOWED = {
     "errors": set(),
     "levels": {"errors"},
     "keyed_random": set(),
     "optimiser": set(),
     "progress": set(),
+    "token_cells": set(),
     "trained_module": {"checkpoint", "optimiser"},
     "checkpoint": {"errors"},
     "published": {"errors", "transformer"},

@@ -63,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
             denoiser.size,
             "discrete" if denoiser.num_actions else "none",
             denoiser.num_actions,
+            attention="joint",
         )
         checkpoint.load_weights(module.denoiser, state, arguments.source)
         kind = "diffusion"

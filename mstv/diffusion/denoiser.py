@@ -1,15 +1,20 @@
 """The denoiser: a diffusion transformer over the seen tokens of one step."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from mstv.rollout.layout import StepLayout
-from mstv.transformer.block import Transformer, modulate, per_token
+from mstv.token_cells import affine
+from mstv.transformer.block import Past
 from mstv.transformer.embeddings import TimeEmbedding, position_3d
 from mstv.transformer.size import TransformerSize
+from mstv.transformer.transformer import Transformer
+
+AttentionMode = Literal["joint", "isolated"]
+"""`joint` (published): every token sees every token. `isolated`: context sees context only, targets see all."""
 
 
 class ActionEmbedding(nn.Module):
@@ -43,7 +48,7 @@ class ActionEmbedding(nn.Module):
         return embedding if dropped is None else embedding * ~dropped[:, None, None]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class DenoiserState:
     """All of one step that depends neither on the targets nor on their time.
 
@@ -53,6 +58,9 @@ class DenoiserState:
         target_position: (Nt, D) position of the target tokens.
         context_condition: (B, Kc, D) condition of each context cell.
         target_condition: (B, Kt, D) condition of each target cell but for the time embedding.
+        refresh: evaluations for which the context's keys and values serve; None: they do for the whole step.
+        past: the context's keys and values in each block; None: they must be computed.
+        age: evaluations that `past` has served.
     """
 
     layout: StepLayout
@@ -60,12 +68,16 @@ class DenoiserState:
     target_position: Tensor
     context_condition: Tensor
     target_condition: Tensor
+    refresh: int | None
+    past: list[Past] | None = None
+    age: int = 0
 
 
 class Denoiser(nn.Module):
-    """Predicts v for the target tokens of a step from its context, with joint attention (every token sees every token).
+    """Predicts v for the target tokens of a step from its context.
 
-    Training and sampling use the same two calls, `prepare` once a step and `denoise` once an evaluation.
+    Training and sampling use the same two calls, `prepare` once a step and `denoise` once an evaluation. With isolated
+    attention, `prepare` computes the context's keys and values, and `denoise` evaluates the targets alone.
 
     Args:
         latent_channels: C.
@@ -73,6 +85,7 @@ class Denoiser(nn.Module):
         size: size of the transformer.
         action_kind: `none`, `discrete` or `vector`.
         num_actions: ids or columns of the actions.
+        attention: what context tokens see.
     """
 
     def __init__(
@@ -82,8 +95,10 @@ class Denoiser(nn.Module):
         size: TransformerSize,
         action_kind: str = "none",
         num_actions: int = 0,
+        attention: AttentionMode = "isolated",
     ) -> None:
         super().__init__()
+        self.attention = attention
         self.dim = size.dim
         self.from_latents = nn.Linear(latent_channels, size.dim)
         self.time = TimeEmbedding(size.dim)
@@ -103,6 +118,7 @@ class Denoiser(nn.Module):
         context_t: Float[Tensor, " B"],
         actions: Shaped[Tensor, "B F *A"] | None = None,
         dropped: Bool[Tensor, " B"] | None = None,
+        refresh: int = 1,
     ) -> DenoiserState:
         """Do all that depends neither on the targets nor on their time.
 
@@ -112,6 +128,8 @@ class Denoiser(nn.Module):
             context_t: time of each sample's context: 0 is clean, 1 where the condition is dropped.
             actions: actions of the step's distinct frames; None for no actions at all.
             dropped: samples whose action embedding is zeroed.
+            refresh: with joint attention, evaluations that share the context's keys and values; 1 is exact. Isolated
+                attention has no use for it.
         """
         position = position_3d(
             layout.frames[layout.cell_frame][layout.token_cell], layout.token_row, layout.token_column, self.dim
@@ -121,26 +139,36 @@ class Denoiser(nn.Module):
         if actions is not None and self.action.kind != "none":
             condition = condition + self.action(actions, dropped)[:, layout.cell_frame]
         cells = layout.num_context_cells
-        return DenoiserState(
+        state = DenoiserState(
             layout=layout,
             context=self.from_latents(context) + position[:split],
             target_position=position[split:],
             context_condition=condition[:, :cells] + self.time(context_t)[:, None],
             target_condition=condition[:, cells:],
+            refresh=refresh,
         )
+        if self.attention == "isolated":
+            state.refresh = None
+            room = layout.num_target_tokens
+            state.past = self.transformer.remember(state.context, state.context_condition, layout.context_cells, room)
+        return state
 
     def denoise(
         self, state: DenoiserState, x_t: Float[Tensor, "B Nt C"], t: Float[Tensor, " B"]
     ) -> Float[Tensor, "B Nt C"]:
         """Predict v of the target tokens `x_t` at times `t`."""
         layout = state.layout
-        target_condition = state.target_condition + self.time(t)[:, None]
-        targets = self.from_latents(x_t) + state.target_position
-        x = self.transformer(
-            torch.cat([state.context, targets], 1),
-            torch.cat([state.context_condition, target_condition], 1),
-            layout.token_cell,
-        )
-        target_cell = layout.token_cell[layout.num_context_tokens :] - layout.num_context_cells
-        shift, scale = (per_token(part, target_cell) for part in self.modulation(target_condition).chunk(2, -1))
-        return self.to_latents(modulate(self.norm(x[:, layout.num_context_tokens :]), shift, scale))
+        condition = state.target_condition + self.time(t)[:, None]
+        x = self.from_latents(x_t) + state.target_position
+        if state.past is None or state.age == state.refresh:
+            x, past = self.transformer.joint(
+                *(state.context, state.context_condition, layout.context_cells),
+                *(x, condition, layout.target_cells),
+                layout.all_cells,
+            )
+            state.past, state.age = (None if state.refresh == 1 else past), 0
+        else:
+            x = self.transformer.recall(x, condition, layout.target_cells, state.past)
+        state.age += 1
+        shift, scale = self.modulation(condition).chunk(2, -1)
+        return self.to_latents(affine(shift, self.norm(x), 1 + scale, layout.target_cells))

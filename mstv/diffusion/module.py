@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mstv import checkpoint
 from mstv.data.latents import StepBatch
-from mstv.diffusion.denoiser import Denoiser
+from mstv.diffusion.denoiser import AttentionMode, Denoiser
 from mstv.diffusion.loss import v_loss
 from mstv.diffusion.sample_step import sample_step
 from mstv.diffusion.sampler import SAMPLERS
@@ -38,6 +38,7 @@ class DiffusionModule(TrainedModule):
         size: size of the transformer (published: B = 768, 12, 12).
         action_kind: `none`, `discrete` or `vector`.
         num_actions: ids or columns of the actions.
+        attention: what context tokens see: `isolated` (context only) or `joint` (everything; published).
         schedule: the noise schedule.
         drop_probability: share of samples that lose their condition, for guidance.
         optimiser: optimiser settings.
@@ -54,6 +55,7 @@ class DiffusionModule(TrainedModule):
         size: TransformerSize,
         action_kind: str = "none",
         num_actions: int = 0,
+        attention: AttentionMode = "isolated",
         schedule: NoiseSchedule = NoiseSchedule(),  # noqa: B008 - frozen
         drop_probability: float = 0.1,
         optimiser: Optimiser = Optimiser(),  # noqa: B008 - frozen
@@ -72,11 +74,12 @@ class DiffusionModule(TrainedModule):
             "size": asdict(size),
             "action_kind": action_kind,
             "num_actions": num_actions,
+            "attention": attention,
             "shift": schedule.shift,
         }
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.denoiser = Denoiser(latent_channels, levels.num_levels, size, action_kind, num_actions)
+            self.denoiser = Denoiser(latent_channels, levels.num_levels, size, action_kind, num_actions, attention)
             initialise(self.denoiser)
 
     def _losses(self, batch: StepBatch, generator: torch.Generator, drop: float) -> Float[Tensor, " B"]:
@@ -145,6 +148,7 @@ def load_diffusion(path: Path) -> tuple[DiffusionModule, str]:
         size=TransformerSize(**config["size"]),
         action_kind=config["action_kind"],
         num_actions=config["num_actions"],
+        attention=config["attention"],
         schedule=NoiseSchedule(config["shift"]),
     )
     checkpoint.load_weights(module, state, path)

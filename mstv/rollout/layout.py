@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 from jaxtyping import Float, Int
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mstv.levels import Levels
 from mstv.rollout.plan import Cell, Step
+from mstv.token_cells import TokenCells
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +49,28 @@ class StepLayout:
     def num_target_tokens(self) -> int:
         """Tokens that the step denoises."""
         return self.num_tokens - self.num_context_tokens
+
+    @cached_property
+    def context_cells(self) -> TokenCells:
+        """Cells of the context tokens."""
+        return self._cells(0, self.num_context_cells)
+
+    @cached_property
+    def target_cells(self) -> TokenCells:
+        """Cells of the target tokens, counted from the first target cell."""
+        return self._cells(self.num_context_cells, len(self.cell_level))
+
+    @cached_property
+    def all_cells(self) -> TokenCells:
+        """Cells of all tokens."""
+        return self._cells(0, len(self.cell_level))
+
+    def _cells(self, start: int, stop: int) -> TokenCells:
+        """Tokens of the cells [start, stop)."""
+        chosen = self.cell_level[start:stop]
+        of_token = self.token_cell[(self.token_cell >= start) & (self.token_cell < stop)] - start
+        one_level = len(chosen) > 0 and bool((chosen == chosen[0]).all())
+        return TokenCells(of_token, len(of_token) // len(chosen) if one_level else None)
 
     def to(self, device: torch.device) -> "StepLayout":
         """The same layout with its tensors on `device`."""

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from mstv.levels import Levels
 from mstv.tokenizer.patchify import patchify, pyramid, token_coordinates, unpatchify
-from mstv.transformer.block import Transformer
 from mstv.transformer.embeddings import position_2d
 from mstv.transformer.size import TransformerSize
+from mstv.transformer.transformer import Transformer
 
 
 class _TokenEmbedding(nn.Module):

@@ -31,7 +31,8 @@ def numbers(reference: Path) -> ReferenceNumbers:
 def build(numbers: ReferenceNumbers) -> Denoiser:
     config = numbers.config
     size = TransformerSize(config["hidden_channels"], config["depth"], config["num_heads"], config["mlp_ratio"])
-    denoiser = Denoiser(config["latent_channels"], config["num_levels"], size, "discrete", config["num_actions"])
+    actions = ("discrete", config["num_actions"])
+    denoiser = Denoiser(config["latent_channels"], config["num_levels"], size, *actions, attention="joint")
     denoiser.load_state_dict(denoiser_state(numbers.state))
     return denoiser.eval()
 
