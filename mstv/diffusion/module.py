@@ -11,9 +11,9 @@ from mstv import checkpoint
 from mstv.data.latents import StepBatch
 from mstv.diffusion.denoiser import AttentionMode, Denoiser
 from mstv.diffusion.loss import v_loss
-from mstv.diffusion.sample_step import sample_step
-from mstv.diffusion.sampler import SAMPLERS
+from mstv.diffusion.sample_step import Sampling, sample_step
 from mstv.diffusion.schedule import NoiseSchedule
+from mstv.errors import UserError
 from mstv.keyed_random import keyed_generator
 from mstv.levels import Levels
 from mstv.optimiser import Optimiser
@@ -41,6 +41,8 @@ class DiffusionModule(TrainedModule):
         attention: what context tokens see: `isolated` (context only) or `joint` (everything; published).
         schedule: the noise schedule.
         drop_probability: share of samples that lose their condition, for guidance.
+        context_noise: in training, each sample's context is noised to a time drawn uniformly from [0, context_noise]
+            and told it, so that the model forgives errors of its own context; 0 is none.
         optimiser: optimiser settings.
         seed: seed of initial weights, times and noise.
     """
@@ -58,11 +60,15 @@ class DiffusionModule(TrainedModule):
         attention: AttentionMode = "isolated",
         schedule: NoiseSchedule = NoiseSchedule(),  # noqa: B008 - frozen
         drop_probability: float = 0.1,
+        context_noise: float = 0.0,
         optimiser: Optimiser = Optimiser(),  # noqa: B008 - frozen
         seed: int = 0,
     ) -> None:
         super().__init__(optimiser, seed)
+        if not 0 <= context_noise < 1:
+            raise UserError(f"context_noise must lie in [0, 1), got {context_noise}")
         self.drop_probability = drop_probability
+        self.context_noise = context_noise
         self.schedule = schedule
         self.levels = levels
         self.family = plan
@@ -82,22 +88,22 @@ class DiffusionModule(TrainedModule):
             self.denoiser = Denoiser(latent_channels, levels.num_levels, size, action_kind, num_actions, attention)
             initialise(self.denoiser)
 
-    def _losses(self, batch: StepBatch, generator: torch.Generator, drop: float) -> Float[Tensor, " B"]:
+    def _losses(self, batch: StepBatch, generator: torch.Generator, training: bool) -> Float[Tensor, " B"]:
         tokens = batch.tokens
         # Drawn on the CPU, so that a run does not depend on the kind of device.
         t = torch.rand(len(tokens), generator=generator)
-        dropped = torch.rand(len(tokens), generator=generator) < drop
+        dropped = torch.rand(len(tokens), generator=generator) < (self.drop_probability if training else 0)
         eps = torch.randn(tokens.shape, generator=generator)
+        context_t = torch.rand(len(tokens), generator=generator) * (self.context_noise if training else 0)
         layout = StepLayout.of(self.plan.steps[batch.step], self.levels, self.device)
-        draws = (value.to(self.device) for value in (eps, t))
-        eps, t = draws
-        return v_loss(self.denoiser, self.schedule, layout, tokens, eps, t, batch.actions, dropped.to(self.device))
+        eps, t, dropped, context_t = (value.to(self.device) for value in (eps, t, dropped, context_t))
+        return v_loss(self.denoiser, self.schedule, layout, tokens, eps, t, batch.actions, dropped, context_t)
 
     def training_step(self, batch: StepBatch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
         size = len(batch.keys)
         generator = keyed_generator(self.seed, "diffusion", self.global_step, self.global_rank)
-        loss = self._losses(batch, generator, self.drop_probability).mean()
+        loss = self._losses(batch, generator, training=True).mean()
         group = self.plan.steps[batch.step].group
         self.log("train/loss", loss, prog_bar=True, batch_size=size)
         self.log(f"train/loss_group{group}", loss, batch_size=size)
@@ -106,19 +112,13 @@ class DiffusionModule(TrainedModule):
     def validation_step(self, batch: StepBatch, batch_idx: int) -> None:
         """Loss with noise and times that are the same at every validation."""
         generator = keyed_generator(self.seed, "validation", batch_idx, self.global_rank)
-        loss = self._losses(batch, generator, 0.0).mean()
+        loss = self._losses(batch, generator, training=False).mean()
         group = self.plan.steps[batch.step].group
         for name in ("validation/loss", f"validation/loss_group{group}"):
             self.log(name, loss, prog_bar=name == "validation/loss", batch_size=len(batch.tokens), sync_dist=True)
 
-    def step_sampler(self, nfe: int, guidance: float = 1.0, sampler: str = "ddim") -> SampleStep:
-        """What `mstv.rollout.generate` calls for each step.
-
-        Args:
-            nfe: denoiser evaluations per step.
-            guidance: guidance scale; 1 is none.
-            sampler: name in `mstv.diffusion.sampler.SAMPLERS`.
-        """
+    def step_sampler(self, sampling: Sampling) -> SampleStep:
+        """What `mstv.rollout.generate` calls for each step."""
 
         @torch.no_grad()
         def sample(
@@ -127,9 +127,7 @@ class DiffusionModule(TrainedModule):
             actions: Shaped[Tensor, "B F *A"] | None,
             noise: Float[Tensor, "B N C"],
         ) -> Float[Tensor, "B Nt C"]:
-            return sample_step(
-                self.denoiser, self.schedule, layout, context, actions, noise, nfe, guidance, SAMPLERS[sampler]
-            )
+            return sample_step(self.denoiser, self.schedule, layout, context, actions, noise, sampling)
 
         return sample
 

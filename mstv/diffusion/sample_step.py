@@ -1,13 +1,71 @@
-"""Sampling the targets of one step, with guidance."""
+"""Sampling the targets of one step: sampler, evaluations, guidance, and what is done to the context."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from mstv.diffusion.denoiser import Denoiser, DenoiserState
-from mstv.diffusion.sampler import Sampler, ddim
+from mstv.diffusion.sampler import SAMPLERS
 from mstv.diffusion.schedule import NoiseSchedule, add_noise
+from mstv.errors import UserError
 from mstv.rollout.layout import StepLayout
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the targets of a step are sampled. `Sampling(50, "ddim")` is the published procedure.
+
+    Args:
+        nfe: denoiser evaluations per step, at least 2 (twice that with guidance other than 1): one number, or one for
+            each target level, finest first; a step whose targets stand at several levels takes the largest of theirs.
+        sampler: name in `mstv.diffusion.sampler.SAMPLERS`.
+        guidance: s in v = v_u + s (v - v_u), where v_u has context at t = 1 and no actions; 1 is none.
+        refresh: evaluations that share the context's keys and values, for weights of joint attention; 1 is exact.
+        context_noise: time in [0, 1) to which the context is noised, and which its time embedding tells; 0 is clean.
+            A model trained with context noise up to it forgives errors of the context that it generated itself.
+
+    Raises:
+        UserError: a value out of range, naming it.
+    """
+
+    nfe: int | Sequence[int] = 12
+    sampler: str = "dpm_solver"
+    guidance: float = 1.0
+    refresh: int = 1
+    context_noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.nfe, int):
+            object.__setattr__(self, "nfe", tuple(self.nfe))
+        if not self._counts or min(self._counts) < 2:
+            raise UserError(f"nfe must be at least 2, got {self.nfe}")
+        if self.sampler not in SAMPLERS:
+            raise UserError(f"sampler is {self.sampler}, expected one of {', '.join(SAMPLERS)}")
+        if self.refresh < 1:
+            raise UserError(f"refresh must be at least 1, got {self.refresh}")
+        if not 0 <= self.context_noise < 1:
+            raise UserError(f"context_noise must lie in [0, 1), got {self.context_noise}")
+
+    @property
+    def _counts(self) -> tuple[int, ...]:
+        return (self.nfe,) if isinstance(self.nfe, int) else tuple(self.nfe)
+
+    def evaluations(self, target_levels: Sequence[int]) -> int:
+        """Denoiser evaluations of a step with targets at these levels, guidance not counted.
+
+        Raises:
+            UserError: a level that `nfe` does not cover.
+        """
+        if isinstance(self.nfe, int):
+            return self.nfe
+        if max(target_levels) >= len(self.nfe):
+            raise UserError(
+                f"nfe gives {len(self.nfe)} levels, the plan denoises level {max(target_levels)}: give more"
+            )
+        return max(self.nfe[level] for level in target_levels)
 
 
 def prepare_context(
@@ -17,12 +75,16 @@ def prepare_context(
     context: Float[Tensor, "B Nc C"],
     context_eps: Float[Tensor, "B Nc C"],
     actions: Shaped[Tensor, "B F *A"] | None,
-    dropped: Tensor,
+    dropped: Bool[Tensor, " B"],
+    context_t: Float[Tensor, " B"] | None = None,
+    refresh: int = 1,
 ) -> DenoiserState:
-    """Prepare a step whose samples in `dropped` (B,) lose their condition: no actions and context at t = 1."""
-    context_t = dropped.to(context.dtype)
-    noised = add_noise(schedule, context, context_eps, context_t)
-    return denoiser.prepare(layout, noised, context_t, actions, dropped)
+    """Prepare a step; samples in `dropped` lose their condition: no actions and context at t = 1.
+
+    Context of the others stands at `context_t`, by default 0, where it carries sigma(0) = 5.5e-4 of its own eps.
+    """
+    t = dropped.to(context.dtype) if context_t is None else torch.where(dropped, 1, context_t)
+    return denoiser.prepare(layout, add_noise(schedule, context, context_eps, t), t, actions, dropped, refresh)
 
 
 def sample_step(
@@ -32,9 +94,7 @@ def sample_step(
     context: Float[Tensor, "B Nc C"],
     actions: Shaped[Tensor, "B F *A"] | None,
     noise: Float[Tensor, "B N C"],
-    nfe: int,
-    guidance: float = 1.0,
-    sampler: Sampler = ddim,
+    sampling: Sampling,
 ) -> Float[Tensor, "B Nt C"]:
     """Latents of the step's targets.
 
@@ -45,24 +105,24 @@ def sample_step(
         context: clean context latents.
         actions: actions of the step's distinct frames, or None.
         noise: eps of all tokens; the context's is drawn once and kept for every evaluation.
-        nfe: number of denoiser evaluations (twice that with guidance other than 1).
-        guidance: s in v = v_u + s (v - v_u), where v_u has context at t = 1 and no actions.
-        sampler: a sampler of `mstv.diffusion.sampler`.
+        sampling: how.
     """
     context_eps, target_eps = noise.split([layout.num_context_tokens, layout.num_target_tokens], 1)
 
     def state(dropped: bool) -> DenoiserState:
         drop = torch.full((len(context),), dropped, device=context.device)
-        return prepare_context(denoiser, schedule, layout, context, context_eps, actions, drop)
+        t = torch.full((len(context),), sampling.context_noise, device=context.device)
+        return prepare_context(denoiser, schedule, layout, context, context_eps, actions, drop, t, sampling.refresh)
 
+    sampler, nfe = SAMPLERS[sampling.sampler], sampling.evaluations(layout.target_levels)
     conditional = state(False)
-    if guidance == 1:
+    if sampling.guidance == 1:
         return sampler(schedule, nfe, lambda x_t, t: denoiser.denoise(conditional, x_t, t), target_eps)
     unconditional = state(True)
 
     def guided(x_t: Tensor, t: Tensor) -> Tensor:
         v = denoiser.denoise(conditional, x_t, t)
         v_u = denoiser.denoise(unconditional, x_t, t)
-        return v_u + guidance * (v - v_u)
+        return v_u + sampling.guidance * (v - v_u)
 
     return sampler(schedule, nfe, guided, target_eps)

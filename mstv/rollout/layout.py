@@ -1,7 +1,7 @@
 """From a step's cells to its tokens: where each token stands and which condition it has."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import torch
@@ -27,6 +27,7 @@ class StepLayout:
         token_cell: (N,) cell of each token.
         token_row: (N,) row on the grid of the token's own level.
         token_column: (N,) column, likewise.
+        target_levels: distinct levels of the targets, ascending.
         num_context_cells: cells that are context; they come first.
         num_context_tokens: tokens that are context; they come first.
     """
@@ -37,6 +38,7 @@ class StepLayout:
     token_cell: Int[Tensor, " N"]
     token_row: Int[Tensor, " N"]
     token_column: Int[Tensor, " N"]
+    target_levels: tuple[int, ...]
     num_context_cells: int
     num_context_tokens: int
 
@@ -74,10 +76,8 @@ class StepLayout:
 
     def to(self, device: torch.device) -> "StepLayout":
         """The same layout with its tensors on `device`."""
-        tensors = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return StepLayout(
-            **tensors, num_context_cells=self.num_context_cells, num_context_tokens=self.num_context_tokens
-        )
+        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **moved)
 
     @staticmethod
     @lru_cache(maxsize=1024)
@@ -100,6 +100,7 @@ class StepLayout:
             token_cell=torch.arange(len(sizes)).repeat_interleave(sizes),
             token_row=torch.cat(rows),
             token_column=torch.cat(columns),
+            target_levels=tuple(sorted({cell.level for cell in step.targets})),
             num_context_cells=num_context_cells,
             num_context_tokens=int(sizes[:num_context_cells].sum()),
         )

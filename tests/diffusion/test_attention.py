@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from mstv.diffusion.denoiser import AttentionMode, Denoiser
 from mstv.diffusion.loss import v_loss
-from mstv.diffusion.sample_step import sample_step
+from mstv.diffusion.sample_step import Sampling, sample_step
 from mstv.diffusion.schedule import NoiseSchedule
 from mstv.levels import Levels
 from mstv.rollout.coarse_to_fine import CoarseToFine
@@ -165,7 +165,7 @@ def test_sampling_twice_gives_the_same(guidance: float) -> None:
     context, _, _, actions = inputs(layout)
     noise = torch.randn(2, layout.num_tokens, 3)
     a, b = (
-        sample_step(denoiser, NoiseSchedule(), layout, context, actions, noise, nfe=4, guidance=guidance)
+        sample_step(denoiser, NoiseSchedule(), layout, context, actions, noise, Sampling(4, guidance=guidance))
         for _ in range(2)
     )
     assert torch.equal(a, b)

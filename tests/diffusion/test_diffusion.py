@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from mstv.diffusion.denoiser import ActionEmbedding, Denoiser
-from mstv.diffusion.sampler import ddim
 from mstv.diffusion.schedule import NoiseSchedule, add_noise, from_v, v_target
 from mstv.levels import Levels
 from mstv.rollout.layout import StepLayout
@@ -29,18 +28,6 @@ def test_schedule_ends_and_conserves_variance() -> None:
     assert torch.allclose(level.alpha**2 + level.sigma**2, torch.ones(33, dtype=torch.float64))
     assert level.sigma[0] == pytest.approx(math.exp(-7.5), rel=1e-6)
     assert (level.sigma.diff() > 0).all()
-
-
-def test_ddim_recovers_a_point_mass() -> None:
-    target = torch.randn(3, 7, 2)
-
-    def denoise(x_t: Tensor, t: Tensor) -> Tensor:
-        level = SCHEDULE.level(t[:, None, None])
-        return v_target(SCHEDULE, target, (x_t - level.alpha * target) / level.sigma, t)
-
-    assert torch.allclose(ddim(SCHEDULE, 8, denoise, torch.randn(3, 7, 2)), target, atol=1e-4)
-    with pytest.raises(ValueError, match="nfe"):
-        ddim(SCHEDULE, 1, denoise, torch.randn(3, 7, 2))
 
 
 @pytest.mark.parametrize(

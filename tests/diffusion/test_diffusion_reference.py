@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mstv.diffusion.denoiser import Denoiser
 from mstv.diffusion.loss import v_loss
-from mstv.diffusion.sample_step import sample_step
+from mstv.diffusion.sample_step import Sampling, sample_step
 from mstv.diffusion.schedule import NoiseSchedule, add_noise
 from mstv.levels import Levels
 from mstv.published import PublishedDenoiser, denoiser_state
@@ -145,8 +145,7 @@ def test_ddim_reference(numbers: ReferenceNumbers, name: str, guidance: float) -
                 a["x"][:, :split],
                 sample.actions,
                 a["eps"],
-                nfe=5,
-                guidance=guidance,
+                Sampling(5, "ddim", guidance),
             )
             assert_agrees(x, a[name][:, split:], 1e-4, f"{case} {name}")
 
