@@ -62,9 +62,7 @@ class Sampling:
         if isinstance(self.nfe, int):
             return self.nfe
         if max(target_levels) >= len(self.nfe):
-            raise UserError(
-                f"nfe gives {len(self.nfe)} levels, the plan denoises level {max(target_levels)}: give more"
-            )
+            raise UserError(f"nfe {self.nfe} has no number for level {max(target_levels)}, which the plan denoises")
         return max(self.nfe[level] for level in target_levels)
 
 

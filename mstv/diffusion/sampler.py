@@ -41,7 +41,8 @@ def dpm_solver(
 ) -> Float[Tensor, "B N C"]:
     """DPM-Solver++(2M) (arXiv 2211.01095, algorithm 2) over t = linspace(1, 0, nfe + 1); second order.
 
-    With lambda = ln(alpha / sigma), h_i = lambda_{i+1} - lambda_i, r_i = h_{i-1} / h_i and x_i the data predicted at t_i:
+    With lambda = ln(alpha / sigma), h_i = lambda_{i+1} - lambda_i, r_i = h_{i-1} / h_i and x_i the data predicted at
+    t_i:
     D_i = x_i + (x_i - x_{i-1}) / (2 r_i),
     x_{t_{i+1}} = sigma_{i+1} / sigma_i x_{t_i} - alpha_{i+1} (e^{-h_i} - 1) D_i.
     The first step has no past; the last one, much longer in lambda than the one before, must not extrapolate: both are
