@@ -31,7 +31,9 @@ _DENOISER = [
     (r"^dit\.time_embedding\.", "time."),
     (r"^dit\.level_embedding\.", "level."),
     (r"^dit\.action_encoder\.action_embedding\.", "action.table."),
-    (r"^patchify\.", "from_latents."),
+    # FramePack's input has a layer per level; that of level 0 is our layer of single latents.
+    (r"^patchify\.(?=[1-9])", "from_patches."),
+    (r"^patchify\.(0\.)?", "from_latents."),
     (r"^unpatchify\.linear\.", "to_latents."),
     (r"^unpatchify\.", ""),
 ]
@@ -52,7 +54,7 @@ def tokenizer_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def denoiser_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of a published denoiser under the names of `mstv.diffusion.denoiser.Denoiser`."""
+    """Weights of a published denoiser under the names of `Denoiser`, or of `FramePackDenoiser`."""
     return _rename(state, _DENOISER)
 
 
@@ -105,6 +107,8 @@ class PublishedDenoiser:
     latent_channels: int
     num_actions: int
     """0 if the model takes no actions."""
+    merges_context: bool = False
+    """Whether it is the FramePack baseline, whose input merges its context; with one level the two are the same."""
 
     @staticmethod
     def of(state: Mapping[str, Tensor]) -> "PublishedDenoiser":
@@ -116,4 +120,5 @@ class PublishedDenoiser:
             num_levels=len(state["level.weight"]),
             latent_channels=state["from_latents.weight"].shape[1],
             num_actions=0 if table is None else len(table),
+            merges_context=any(name.startswith("from_patches.") for name in state),
         )

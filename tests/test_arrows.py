@@ -26,7 +26,8 @@ ALLOWED = {
     "tokenizer": LEAVES | {"transformer"},
     "diffusion": LEAVES | {"transformer", "rollout"},
     "compare": {"errors", "data.results", "data.schema", "data.video", "__init__"},
-    "callbacks": LEAVES | {"rollout", "data", "metrics", "tokenizer.module", "tokenizer.tokenizer"},
+    "callbacks": LEAVES
+    | {"rollout", "data", "metrics", "tokenizer.module", "tokenizer.tokenizer", "diffusion.sample_step"},
 }
 COMBINING = {"tokenizer/module.py", "diffusion/module.py"}
 

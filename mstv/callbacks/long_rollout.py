@@ -12,8 +12,10 @@ from torch import Tensor
 from mstv.callbacks.ema import EMA
 from mstv.callbacks.media import log_curves, log_video, media_path
 from mstv.data.latent_shards import LatentStore
+from mstv.data.latents import stack_actions, stack_latents
 from mstv.data.schema import TOKENIZER_COPY, atomic_path
 from mstv.data.video import encode_video
+from mstv.diffusion.sample_step import Sampling
 from mstv.keyed_random import keyed_generator
 from mstv.metrics import frame_psnr
 from mstv.rollout.generate import Rollout
@@ -32,8 +34,7 @@ class LongRollout(Callback):
         episodes: first episodes of the validation split.
         context_frames: ground-truth frames of context.
         end_frame: generate up to this frame.
-        nfe: denoiser evaluations per step.
-        guidance: guidance scale.
+        sampling: how a step is sampled.
         seed: seed of the noise.
     """
 
@@ -45,16 +46,14 @@ class LongRollout(Callback):
         episodes: int = 2,
         context_frames: int = 256,
         end_frame: int = 512,
-        nfe: int = 12,
-        guidance: float = 1.0,
+        sampling: Sampling = Sampling(),  # noqa: B008 - frozen
         seed: int = 0,
     ) -> None:
         self.every_steps = every_steps
         self.episodes = episodes
         self.context_frames = context_frames
         self.end_frame = end_frame
-        self.nfe = nfe
-        self.guidance = guidance
+        self.sampling = sampling
         self.seed = seed
         self._tokenizer: Tokenizer | None = None
 
@@ -104,22 +103,14 @@ class LongRollout(Callback):
 
     def _generate(self, store: LatentStore, keys: list[str], module: Any) -> tuple[Tensor, Tensor]:
         """True and generated level-0 latents (E, T, rows, columns, C) of the frames after the context."""
-
-        def stacked(level: int, frames: slice) -> Tensor:
-            arrays = np.stack([store.read(key, level, frames) for key in keys])
-            return torch.from_numpy(arrays).float().to(module.device)
-
-        actions = None
-        if store.actions_spec.kind != "none":
-            rows = np.stack([store.actions(key)[: self.end_frame] for key in keys])  # type: ignore[index]
-            actions = torch.from_numpy(rows)
-            actions = actions if actions.is_floating_point() else actions.long()
+        actions = stack_actions(store, keys, self.end_frame)
         rollout = Rollout(module.plan, module.levels, self.context_frames, self.end_frame, keys, actions, self.seed)
-        state = rollout.begin([stacked(level, slice(self.context_frames)) for level in range(store.levels.num_levels)])
-        for _ in rollout.run(state, module.step_sampler(self.nfe, self.guidance)):
-            pass
-        frames = slice(self.context_frames, self.end_frame)
-        return stacked(0, frames), state.latents[0][:, frames]
+        context = slice(self.context_frames)
+        levels = range(module.plan.num_levels)
+        state = rollout.begin([stack_latents(store, keys, level, context).to(module.device) for level in levels])
+        finished = [part.latents for part in rollout.run(state, module.step_sampler(self.sampling))]
+        truth = stack_latents(store, keys, 0, slice(self.context_frames, self.end_frame)).to(module.device)
+        return truth, torch.cat(finished, 1)
 
     def _decode(self, folder: Path, latents: Tensor) -> Tensor:
         """Frames (T, 3, H, W) on the CPU."""

@@ -6,10 +6,12 @@ import argparse
 import time
 from typing import TYPE_CHECKING
 
-from mstv.cli.rollout import RolloutJob, add_arguments, decode, prepare, roll_out
+from mstv.cli.rollout import add_arguments, prepare
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from mstv.cli.rollout_job import RolloutJob
 
 __all__ = ["add_arguments", "run"]
 
@@ -18,14 +20,19 @@ def run(arguments: argparse.Namespace) -> int:
     """Generate what is missing, score what is not scored, and write the table, the files and the plot."""
     from rich.console import Console
 
+    from mstv.cli.generation import roll_out
+    from mstv.cli.runtime import Rank
     from mstv.compare.comparison import Comparison
     from mstv.compare.contact_sheet import contact_sheet
     from mstv.compare.plot import plot_curves
     from mstv.compare.score_table import score_tables
     from mstv.data.results import begin_evaluation, merge_scores, summarise, write_episode_scores
+    from mstv.errors import UserError
     from mstv.progress import progress
 
-    job = prepare(arguments)
+    if Rank.of_environment().count > 1:
+        raise UserError("evaluate runs in one process: first `mstv rollout` on all ranks, then evaluate without them")
+    job = prepare(arguments, scored=True)
     started = time.monotonic()
     fresh = not any(job.latents_path(key).is_file() for key in job.card.episodes)
     roll_out(job)
@@ -60,8 +67,8 @@ def score_episode(job: RolloutJob, key: str) -> pa.Table:
     from mstv.metrics import frame_psnr, frame_ssim
 
     start, end = job.card.context_frames, job.card.end_frame
-    generated = decode(job, torch.from_numpy(np.load(job.latents_path(key), allow_pickle=False))[start:])
-    decoded = decode(job, torch.from_numpy(job.store.read(key, 0, slice(start, end))).float())
+    generated = job.decode(torch.from_numpy(np.load(job.latents_path(key), allow_pickle=False))[start:])
+    decoded = job.decode(torch.from_numpy(job.store.read(key, 0, slice(start, end))).float())
     raw = torch.from_numpy(read_episode_frames(job.frames_folder, job.frames, key)[0][start:end])
     raw = raw.permute(0, 3, 1, 2).float() / 255
     order = torch.randperm(end - start, generator=keyed_generator(job.card.seed, "shuffled", key))

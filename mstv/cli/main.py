@@ -12,7 +12,7 @@ COMMANDS = {
     "rollout": "generate long videos from context frames and the recorded actions",
     "evaluate": "score rollouts against horizon, with upper and lower bounds",
     "compare": "several runs -> one table and one page",
-    "plan": "draw a plan: which tokens each step sees and denoises",
+    "plan": "what the plans of experiments cost, and their picture",
     "convert": "load a published checkpoint into ours",
     "demo": "the whole pipeline, from recording to the page, on this machine",
 }

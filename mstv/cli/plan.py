@@ -1,44 +1,125 @@
-"""`mstv plan`: numbers and a picture of a plan."""
+"""`mstv plan`: what the plans of experiments cost, and their picture."""
+
+from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mstv.rollout.families import FAMILIES
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mstv.cli.experiment import Experiment
+    from mstv.rollout.cost import PlanCost
+
+FORMATS = (".png", ".pdf", ".svg")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("family", choices=sorted(FAMILIES), help="plan family")
-    parser.add_argument("--windows", type=int, nargs="+", help="coarse_to_fine: w_0 ... w_{L-1}, in frames")
-    parser.add_argument("--extra-context-tokens", type=int, default=0, help="coarse_to_fine: E (default: 0)")
-    parser.add_argument("--num-frames", type=int, help="full_resolution: frames of a chunk")
-    parser.add_argument("--base-num-tokens", type=int, default=256, help="N0, tokens of level 0 (default: 256)")
-    parser.add_argument("--out", type=Path, help="picture to write (.png, .pdf, .svg)")
+    parser.add_argument(
+        "experiments", nargs="+", type=Path, metavar="EXPERIMENT", help="YAML of a diffusion experiment"
+    )
+    parser.add_argument("--nfe", type=int, default=50, help="denoiser evaluations per step (default: 50)")
+    parser.add_argument("--out", type=Path, help=f"picture to write ({', '.join(FORMATS)})")
+    parser.add_argument("--max-steps", type=int, default=40, help="steps of each plan in the picture (default: 40)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the plan's numbers and, on request, draw it."""
+    """Print one table of all experiments' plans and, on request, draw one plan beside another."""
+    from rich.console import Console
+
+    from mstv.cli.experiment import Experiment
     from mstv.data.schema import atomic_path
     from mstv.errors import UserError
-    from mstv.rollout.families import family_from_dict
 
-    needed = {"coarse_to_fine": "windows", "full_resolution": "num_frames"}[arguments.family]
-    if getattr(arguments, needed) is None:
-        raise UserError(f"plan {arguments.family} needs --{needed.replace('_', '-')}")
-    values = {"family": arguments.family, needed: getattr(arguments, needed)}
-    if arguments.family == "coarse_to_fine":
-        values["extra_context_tokens"] = arguments.extra_context_tokens
-    if arguments.out and arguments.out.suffix not in (".png", ".pdf", ".svg"):
-        raise UserError(f"--out {arguments.out}: must end in .png, .pdf or .svg")
-    plan = family_from_dict(values).plan(arguments.base_num_tokens)
-    evaluations = sum(plan.num_tokens) / plan.advance
-    print(f"{len(plan.steps)} steps advance {plan.advance} frames; needs {plan.first_target_frame} frames of context")
-    tokens = f"{min(plan.num_tokens)}..{max(plan.num_tokens)}"
-    print(f"tokens per step {tokens}; {evaluations:.0f} token evaluations per frame and NFE")
+    for name, lowest in (("nfe", 2), ("max_steps", 1)):
+        if getattr(arguments, name) < lowest:
+            raise UserError(f"--{name.replace('_', '-')} must be at least {lowest}, got {getattr(arguments, name)}")
+    if arguments.out and arguments.out.suffix not in FORMATS:
+        raise UserError(f"--out {arguments.out}: must end in {', '.join(FORMATS)}")
+    experiments = [Experiment.read(path) for path in arguments.experiments]
+    costs = [cost_of(experiment, arguments.nfe) for experiment in experiments]
+    titles = distinct([experiment.path for experiment in experiments])
+    console = Console()
+    console.print(cost_table(titles, experiments, costs))
     if arguments.out:
-        from mstv.rollout.draw import draw_plan
+        from mstv.rollout.draw import draw_plans
 
+        plans = [(title, cost.plan) for title, cost in zip(titles, costs, strict=True)]
         with atomic_path(arguments.out) as temporary:
-            draw_plan(plan, temporary, arguments.out.suffix[1:])
-        print(arguments.out)
+            draw_plans(plans, temporary, arguments.out.suffix[1:], arguments.max_steps)
+        console.print(arguments.out, highlight=False, markup=False)
     return 0
+
+
+def cost_of(experiment: Experiment, nfe: int) -> PlanCost:
+    """Cost of an experiment's plan at `nfe` evaluations per step."""
+    from mstv.rollout.cost import PlanCost
+
+    size = experiment.size
+    plan = experiment.family.merged_plan(experiment.levels.num_tokens(0))
+    return PlanCost(plan, size.dim, size.depth, experiment.attention, nfe, size.mlp_ratio)
+
+
+def distinct(paths: Sequence[Path]) -> list[str]:
+    """Short names of files: their stems, or the whole paths where stems are equal."""
+    stems = [path.stem for path in paths]
+    return stems if len(set(stems)) == len(stems) else [str(path) for path in paths]
+
+
+def cost_table(titles: Sequence[str], experiments: Sequence[Experiment], costs: Sequence[PlanCost]) -> Table:
+    """One column an experiment."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    table.add_column("", no_wrap=True)
+    for title in titles:
+        table.add_column(Text(title), justify="right", overflow="fold")
+    columns = [_column(experiment, cost) for experiment, cost in zip(experiments, costs, strict=True)]
+    for name in columns[0]:
+        table.add_row(name, *(Text(column[name]) for column in columns))
+    return table
+
+
+def _column(experiment: Experiment, cost: PlanCost) -> dict[str, str]:
+    """Names and values of an experiment's rows."""
+    from mstv.rollout.families import family_to_dict
+
+    family, *parameters = family_to_dict(experiment.family).items()
+    return {
+        "plan": family[1],
+        "parameters": "\n".join(f"{name} {_plain(value)}" for name, value in parameters),
+        "tokens per frame, by level": " ".join(map(str, experiment.levels.tokens_per_level)),
+        "width, blocks": f"{cost.dim}, {cost.depth}",
+        "attention": cost.attention,
+        "evaluations per step (NFE)": str(cost.nfe),
+        "steps per chunk": str(cost.num_steps),
+        "frames per chunk": str(cost.frames),
+        "frames of context needed": str(cost.plan.first_target_frame),
+        "tokens per step": _span(cost.num_tokens),
+        "of which targets": _span(cost.num_target_tokens),
+        "memory horizon, frames": _span(cost.memory),
+        "token evaluations per frame": f"{cost.token_evaluations:,.0f}",
+        "attention per frame": _flops(cost.attention_flops),
+        "linear layers per frame": _flops(cost.linear_flops),
+    }
+
+
+def _plain(value: int | list[int]) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _span(span: tuple[int, int]) -> str:
+    low, high = span
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _flops(flops: float) -> str:
+    """With three digits that count."""
+    prefix, scale = next((pair for pair in (("P", 1e15), ("T", 1e12), ("G", 1e9)) if flops >= pair[1]), ("M", 1e6))
+    value = flops / scale
+    digits = 2 if value < 10 else 1 if value < 100 else 0
+    return f"{value:,.{digits}f} {prefix}FLOP"

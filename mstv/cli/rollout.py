@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
-
-    from mstv.cli.runtime import Runtime
+    from mstv.cli.rollout_job import RolloutJob
     from mstv.data.latent_shards import LatentStore
-    from mstv.data.results import Card
-    from mstv.data.schema import Manifest
-    from mstv.diffusion.module import DiffusionModule
-    from mstv.tokenizer.tokenizer import Tokenizer
-
-SAVE_SECONDS = 10.0
-"""What an interrupt loses at most of a rollout, besides one step."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command, which `mstv evaluate` shares."""
     from mstv.cli.runtime import add_runtime_arguments
+    from mstv.diffusion.sampler import SAMPLERS
 
     parser.add_argument("run", type=Path, help="run directory of a diffusion training")
     parser.add_argument("--checkpoint", type=Path, help="checkpoint (default: the run's checkpoints/last.ckpt)")
@@ -36,53 +25,62 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--episodes", type=int, default=8, help="first N episodes of the split (default: 8)")
     parser.add_argument("--context", type=int, default=256, help="ground-truth frames of context (default: 256)")
     parser.add_argument(
-        "--end", type=int, default=1024, help="generate up to this frame of the episode (default: 1024)"
+        "--end",
+        type=int,
+        default=1024,
+        help="generate up to this frame; beyond the recording there are null actions (default: 1024)",
     )
-    parser.add_argument("--nfe", type=int, default=50, help="denoiser evaluations per step (default: 50)")
+    parser.add_argument(
+        "--nfe",
+        type=int,
+        nargs="+",
+        default=[12],
+        metavar="N",
+        help="denoiser evaluations per step: one number, or one for each target level, finest first (default: 12)",
+    )
+    parser.add_argument(
+        "--sampler",
+        choices=sorted(SAMPLERS),
+        default="dpm_solver",
+        help="dpm_solver: second order; ddim: published, with --nfe 50 (default: dpm_solver)",
+    )
     parser.add_argument("--guidance", type=float, default=1.0, help="guidance scale; 1 is none (default: 1)")
-    parser.add_argument("--sampler", choices=["ddim"], default="ddim", help="(default: ddim)")
+    parser.add_argument(
+        "--refresh",
+        type=int,
+        default=1,
+        metavar="K",
+        help="joint attention: K evaluations share the context's keys and values; 1 is exact (default: 1)",
+    )
+    parser.add_argument(
+        "--context-noise",
+        type=float,
+        default=0.0,
+        metavar="T",
+        help="time in [0, 1) of context (default: 0, clean)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the noise (default: 0)")
     parser.add_argument("--batch-size", type=int, default=8, help="episodes generated at once (default: 8)")
     parser.add_argument("--protocol", help="name of the results' folder (default: context<N>-end<N>)")
     add_runtime_arguments(parser)
 
 
-@dataclass
-class RolloutJob:
-    """A rollout as asked for: the model, the data, and where results go."""
-
-    folder: Path
-    card: Card
-    module: DiffusionModule
-    tokenizer: Tokenizer
-    store: LatentStore
-    frames_folder: Path
-    frames: Manifest
-    batch_size: int
-    runtime: Runtime
-
-    @property
-    def latents_folder(self) -> Path:
-        """Generated level-0 latents, float32 (end, rows, columns, C), one .npy an episode."""
-        return self.folder / "latents"
-
-    def latents_path(self, key: str) -> Path:
-        """File of one episode's generated latents; it exists when the episode is complete."""
-        return self.latents_folder / f"{key}.npy"
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Generate what is not there yet."""
+    from mstv.cli.generation import roll_out
+
     job = prepare(arguments)
     roll_out(job)
-    print(
-        f"{job.folder}: {job.card.num_episodes} videos of {job.card.end_frame} frames (generated, truth, side_by_side)"
-    )
+    print(f"{job.folder}: {len(job.keys)} videos of {job.card.end_frame} frames (generated, truth, side_by_side)")
     return 0
 
 
-def prepare(arguments: argparse.Namespace) -> RolloutJob:
+def prepare(arguments: argparse.Namespace, scored: bool = False) -> RolloutJob:
     """Load the model and the data and write the metric card, or find it as an earlier try wrote it.
+
+    Args:
+        arguments: of the command line.
+        scored: whether the frames will be scored, so that all of them must have been recorded.
 
     Raises:
         UserError: whatever does not fit, before anything is generated.
@@ -91,19 +89,23 @@ def prepare(arguments: argparse.Namespace) -> RolloutJob:
     import yaml
 
     from mstv.cli.checkpoints import resolve_checkpoint
-    from mstv.cli.runtime import runtime_of
+    from mstv.cli.rollout_job import RolloutJob
+    from mstv.cli.runtime import Rank, runtime_of
     from mstv.data.latent_shards import LatentStore
     from mstv.data.results import CONFIG, Card, MetricNote, PlanNote, begin_evaluation, evaluation_folder
     from mstv.data.schema import TOKENIZER_COPY, read_manifest
     from mstv.diffusion.module import load_diffusion
+    from mstv.diffusion.sample_step import Sampling
     from mstv.errors import UserError
     from mstv.rollout.families import family_to_dict
     from mstv.tokenizer.module import load_tokenizer
 
     runtime = runtime_of(arguments)
-    for name, lowest in (("episodes", 1), ("context", 1), ("nfe", 2), ("batch_size", 1)):
+    for name, lowest in (("episodes", 1), ("context", 1), ("batch_size", 1)):
         if getattr(arguments, name) < lowest:
             raise UserError(f"--{name.replace('_', '-')} must be at least {lowest}, got {getattr(arguments, name)}")
+    nfe = arguments.nfe[0] if len(arguments.nfe) == 1 else tuple(arguments.nfe)
+    sampling = Sampling(nfe, arguments.sampler, arguments.guidance, arguments.refresh, arguments.context_noise)
     if arguments.end <= arguments.context:
         raise UserError(f"--end {arguments.end} must lie beyond --context {arguments.context}")
     if not arguments.run.is_dir():
@@ -131,10 +133,13 @@ def prepare(arguments: argparse.Namespace) -> RolloutJob:
     frames = read_manifest(frames_folder, "frames")
     if frames.sha256 != store.manifest.source_sha256:
         raise UserError(f"{frames_folder}: is not the set that {arguments.latents} was encoded from: give --frames")
-    keys = _episodes(store, arguments)
+    keys = _episodes(store, arguments, scored)
     plan = module.plan
     plan.chunks(arguments.context, end=arguments.end)
+    for step in plan.steps:
+        sampling.evaluations([cell.level for cell in step.targets])
     values = family_to_dict(module.family)
+    merged = module.family.merged_plan(module.levels.num_tokens(0))
     protocol = arguments.protocol or f"context{arguments.context}-end{arguments.end}"
     card = Card(
         protocol=protocol,
@@ -145,15 +150,15 @@ def prepare(arguments: argparse.Namespace) -> RolloutJob:
         num_episodes=len(keys),
         episodes=tuple(keys),
         seed=arguments.seed,
-        sampler=arguments.sampler,
-        nfe=arguments.nfe,
-        guidance=arguments.guidance,
+        sampler=sampling.sampler,
+        nfe=nfe,
+        guidance=sampling.guidance,
+        context_refresh=sampling.refresh,
+        context_noise=sampling.context_noise,
         plan=PlanNote(family=values.pop("family"), parameters=values),
-        max_tokens_per_step=max(plan.num_tokens),
-        token_evaluations_per_frame=sum(plan.num_tokens)
-        / plan.advance
-        * arguments.nfe
-        * (1 if arguments.guidance == 1 else 2),
+        attention=module.denoiser.attention,
+        max_tokens_per_step=max(merged.num_tokens),
+        token_evaluations_per_frame=sampling.token_evaluations(merged, module.denoiser.attention),
         metrics=(
             MetricNote(name="psnr", aggregation="mean of per-frame PSNR in dB; pooled beside it"),
             MetricNote(name="ssim", aggregation="mean of per-frame SSIM"),
@@ -170,43 +175,23 @@ def prepare(arguments: argparse.Namespace) -> RolloutJob:
     )
     folder = evaluation_folder(arguments.run, protocol)
     begin_evaluation(folder, card)
-    module.to(runtime.device)
-    tokenizer.to(runtime.device)
-    return RolloutJob(folder, card, module, tokenizer, store, frames_folder, frames, arguments.batch_size, runtime)
+    rank = Rank.of_environment()
+    return RolloutJob(
+        folder=folder,
+        card=card,
+        keys=tuple(keys[rank.index :: rank.count]),
+        sampling=sampling,
+        module=runtime.place(module),
+        tokenizer=runtime.place(tokenizer),
+        store=store,
+        frames_folder=frames_folder,
+        frames=frames,
+        batch_size=arguments.batch_size,
+        runtime=runtime,
+    )
 
 
-def roll_out(job: RolloutJob) -> None:
-    """Generate, decode and write the episodes that are not complete yet."""
-    from mstv.progress import progress
-
-    keys = [key for key in job.card.episodes if not _videos_complete(job, key)]
-    batches = [keys[start : start + job.batch_size] for start in range(0, len(keys), job.batch_size)]
-    with progress("steps") as bar:
-        for batch in batches:
-            missing = [key for key in batch if not job.latents_path(key).is_file()]
-            if missing:
-                _generate(job, missing, bar)
-            for key in batch:
-                _write_videos(job, key)
-
-
-def decode(job: RolloutJob, latents: Tensor) -> Tensor:
-    """Frames (T, 3, H, W) in [0, 1] fp32 on the CPU, from level-0 latents (T, rows, columns, C)."""
-    import torch
-
-    frames = []
-    with torch.inference_mode(), job.runtime.autocast():
-        for part in latents.split(64):
-            frames.append(job.tokenizer.decode(part.to(job.runtime.device)).float().cpu())
-    return torch.cat(frames)
-
-
-def to_uint8(frames: Tensor) -> np.ndarray:
-    """(T, 3, H, W) in [0, 1] to uint8 (T, H, W, 3)."""
-    return (frames * 255).round().byte().permute(0, 2, 3, 1).numpy()
-
-
-def _episodes(store: LatentStore, arguments: argparse.Namespace) -> list[str]:
+def _episodes(store: LatentStore, arguments: argparse.Namespace, scored: bool) -> list[str]:
     from mstv.errors import UserError
 
     keys = store.keys(arguments.split)[: arguments.episodes]
@@ -221,90 +206,9 @@ def _episodes(store: LatentStore, arguments: argparse.Namespace) -> list[str]:
         raise UserError(
             f"--context {arguments.context}: episode {shortest} has {store.num_frames(shortest)} frames: give less"
         )
-    if store.num_frames(shortest) < arguments.end:
-        raise UserError(
-            f"--end {arguments.end}: episode {shortest} has {store.num_frames(shortest)} frames, and beyond them there "
-            "is nothing to score against: give less"
-        )
+    if (recorded := store.num_frames(shortest)) < arguments.end:
+        beyond = f"--end {arguments.end} lies beyond the {recorded} recorded frames of episode {shortest}"
+        if scored:
+            raise UserError(f"{beyond}, where there is nothing to score against: give at most {recorded}")
+        print(f"{beyond}: it goes on with null actions", file=sys.stderr)
     return keys
-
-
-def _generate(job: RolloutJob, keys: list[str], bar: object) -> None:
-    """Roll out a batch of episodes and write their level-0 latents; an interrupted batch goes on where it was."""
-    import numpy as np
-    import torch
-    from rich.progress import Progress
-
-    from mstv.data.schema import atomic_path
-    from mstv.rollout.generate import Rollout, RolloutState
-
-    assert isinstance(bar, Progress)
-    card, device = job.card, job.runtime.device
-
-    def stacked(arrays: list[np.ndarray]) -> Tensor:
-        return torch.from_numpy(np.stack(arrays))
-
-    actions = None
-    if job.store.actions_spec.kind != "none":
-        rows = [job.store.actions(key) for key in keys]
-        shortest = min(len(row) for row in rows if row is not None)
-        actions = stacked([row[:shortest] for row in rows if row is not None])
-        actions = actions if actions.is_floating_point() else actions.long()
-    rollout = Rollout(job.module.plan, job.module.levels, card.context_frames, card.end_frame, keys, actions, card.seed)
-    partial = job.latents_folder / ".partial.pt"
-    state = None
-    if partial.is_file():
-        saved = torch.load(partial, map_location=device, weights_only=True)
-        if saved["keys"] == keys:
-            state = RolloutState(saved["latents"], saved["num_done"])
-    if state is None:
-        context = slice(0, card.context_frames)
-        state = rollout.begin(
-            [
-                stacked([job.store.read(key, level, context) for key in keys]).float().to(device)
-                for level in range(job.store.levels.num_levels)
-            ]
-        )
-    task = bar.add_task(f"rollout of {len(keys)} episodes", total=rollout.num_steps, completed=state.num_done)
-    sample = job.module.step_sampler(card.nfe, card.guidance, card.sampler)
-    saved_at = time.monotonic()
-    with job.runtime.autocast():
-        # The state is one object, changed in place.
-        for _ in rollout.run(state, sample):
-            bar.advance(task)
-            if time.monotonic() - saved_at > SAVE_SECONDS:
-                with atomic_path(partial) as temporary:
-                    torch.save({"keys": keys, "latents": state.latents, "num_done": state.num_done}, temporary)
-                saved_at = time.monotonic()
-    for index, key in enumerate(keys):
-        with atomic_path(job.latents_path(key)) as temporary, temporary.open("wb") as file:
-            np.save(file, state.latents[0][index, : card.end_frame].cpu().numpy(), allow_pickle=False)
-    partial.unlink(missing_ok=True)
-
-
-def _video_paths(job: RolloutJob, key: str) -> dict[str, Path]:
-    from mstv.data.results import TRUTH, VIDEOS
-
-    return {name: job.folder / name / f"{key}.mp4" for name in (VIDEOS, TRUTH, "side_by_side")}
-
-
-def _videos_complete(job: RolloutJob, key: str) -> bool:
-    return job.latents_path(key).is_file() and all(path.is_file() for path in _video_paths(job, key).values())
-
-
-def _write_videos(job: RolloutJob, key: str) -> None:
-    """Generated, true, and both beside each other (truth left) with the sides at least 128 pixels high."""
-    import numpy as np
-    import torch
-
-    from mstv.data.schema import atomic_path
-    from mstv.data.shards import read_episode_frames
-    from mstv.data.video import encode_video
-
-    generated = to_uint8(decode(job, torch.from_numpy(np.load(job.latents_path(key), allow_pickle=False))))
-    truth = read_episode_frames(job.frames_folder, job.frames, key)[0][: job.card.end_frame]
-    zoom = max(1, -(-128 // truth.shape[1]))
-    beside = np.concatenate([truth, generated], 2).repeat(zoom, 1).repeat(zoom, 2)
-    for path, frames in zip(_video_paths(job, key).values(), (generated, truth, beside), strict=True):
-        with atomic_path(path) as temporary:
-            encode_video(frames, temporary, job.card.fps)

@@ -2,13 +2,18 @@
 
 import argparse
 import contextlib
+import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
+from torch import nn
 
 from mstv.errors import UserError
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,15 @@ class Runtime:
         """bf16 autocast if asked for, else nothing."""
         return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else contextlib.nullcontext()
 
+    def place(self, module: Module) -> Module:
+        """The module on the device; with bf16 its linear layers hold bf16 weights, so that no call casts them."""
+        module.to(self.device)
+        if self.bf16:
+            for part in module.modules():
+                if isinstance(part, nn.Linear):
+                    part.to(torch.bfloat16)
+        return module
+
     @property
     def machine(self) -> str:
         """Name of the GPU or CPU."""
@@ -31,6 +45,23 @@ class Runtime:
         lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
         names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
         return f"{names[0] if names else platform.processor()}, {torch.get_num_threads()} threads"
+
+
+@dataclass(frozen=True)
+class Rank:
+    """Which process this is of those that share the episodes, as torchrun or SLURM say; alone without them."""
+
+    index: int
+    count: int
+    local: int
+
+    @staticmethod
+    def of_environment() -> "Rank":
+        """The rank of this process."""
+        for names in (("RANK", "WORLD_SIZE", "LOCAL_RANK"), ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID")):
+            if all(name in os.environ for name in names):
+                return Rank(*(int(os.environ[name]) for name in names))
+        return Rank(0, 1, 0)
 
 
 def add_runtime_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +78,7 @@ def runtime_of(arguments: argparse.Namespace) -> Runtime:
     """
     name = arguments.device
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        name = f"cuda:{Rank.of_environment().local}" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

@@ -1,6 +1,6 @@
 """Batches of one plan step each, cut at random from the episodes of a latents set."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -147,6 +147,27 @@ class StepStream:
             chosen.append(of_episode[start + np.array(step.frames)])
         actions = torch.from_numpy(np.stack(chosen))
         return actions.long() if self.store.actions_spec.kind == "discrete" else actions
+
+
+def stack_latents(store: LatentStore, keys: Sequence[str], level: int, frames: slice) -> Float[Tensor, "B T h w C"]:
+    """Latents of the same frames of several episodes at one level, float32."""
+    return torch.from_numpy(np.stack([store.read(key, level, frames) for key in keys])).float()
+
+
+def stack_actions(
+    store: LatentStore, keys: Sequence[str], num_frames: int
+) -> Int64[Tensor, "B T"] | Float32[Tensor, "B T A"] | None:
+    """The first `num_frames` actions of several episodes, null beyond the end of an episode; None without actions."""
+    rows = []
+    for key in keys:
+        recorded = store.actions(key)
+        if recorded is None:
+            return None
+        padding = store.actions_spec.null(max(0, num_frames - len(recorded)))
+        assert padding is not None
+        rows.append(np.concatenate([recorded[:num_frames], padding]))
+    actions = torch.from_numpy(np.stack(rows))
+    return actions if actions.is_floating_point() else actions.long()
 
 
 class LatentsDataModule(ResumableDataModule):

@@ -81,9 +81,12 @@ class Card(Record):
     selection: str = Field(default="first episodes of the split, not selected", description="how they were chosen")
     seed: int
     sampler: str
-    nfe: int = Field(gt=0, description="denoiser evaluations per step")
+    nfe: int | tuple[int, ...] = Field(description="denoiser evaluations per step; several: of each target level")
     guidance: float
+    context_refresh: int = Field(default=1, ge=1, description="evaluations that share the context's keys and values")
+    context_noise: float = Field(default=0.0, ge=0, lt=1, description="time to which the context is noised")
     plan: PlanNote
+    attention: Literal["joint", "isolated"] = Field(description="what context tokens see")
     max_tokens_per_step: int
     token_evaluations_per_frame: float
     metrics: tuple[MetricNote, ...]

@@ -6,7 +6,7 @@ import os
 import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -170,6 +170,64 @@ def find_shard(manifest: Manifest, key: str) -> Shard:
     raise UserError(f"episode {key}: no shard of this set holds it: check the key")
 
 
+class EpisodeChunk(NamedTuple):
+    """T consecutive frames of an episode.
+
+    Attributes:
+        frames: uint8 (T, H, W, 3) RGB.
+        actions: int16 (T,) or float32 (T, A), or None.
+        poses: float32 (T, 5), or None.
+        episode: record of the whole episode.
+    """
+
+    frames: np.ndarray
+    actions: np.ndarray | None
+    poses: np.ndarray | None
+    episode: Episode
+
+
+def read_episode_chunks(folder: Path, manifest: Manifest, key: str) -> Iterator[EpisodeChunk]:
+    """The chunks of one episode of a set of frame shards, in order.
+
+    Args:
+        folder: holds the tars.
+        manifest: of kind `frames`.
+        key: the episode's.
+
+    Raises:
+        UserError: the set has no such episode, or its chunks are damaged, missing or do not fit together.
+    """
+    shard = find_shard(manifest, key)
+    path = folder / shard.name
+    members = index_members(path)
+    total = number = 0
+    episode: Episode | None = None
+    with path.open("rb") as file:
+        while total < shard.episodes[key]:
+            name = Chunk.sample_key(key, number)
+            sample = {}
+            for extension, (offset, size) in members.get(name, {}).items():
+                file.seek(offset)
+                sample[extension] = file.read(size)
+            if not {VIDEO, RECORD} <= sample.keys():
+                raise UserError(f"{path}: sample {name} is missing or lacks {VIDEO} or {RECORD}: shard the set again")
+            chunk = Chunk.parse(sample[RECORD], f"{path}: {name}.{RECORD}")
+            episode = chunk.episode
+            frames = decode_video(sample[VIDEO], f"{path}: {name}.{VIDEO}")
+            arrays: dict[str, np.ndarray | None] = {ACTIONS: None, POSES: None}
+            for extension in arrays.keys() & sample.keys():
+                array = arrays[extension] = read_npy(sample[extension], f"{path}: {name}.{extension}")
+                if len(array) != chunk.num_frames:
+                    raise UserError(f"{path}: {name}.{extension}: {len(array)} of {chunk.num_frames} rows")
+            if chunk.first_frame != total or len(frames) != chunk.num_frames:
+                raise UserError(f"{path}: {name}: its frames do not follow on from those before: shard the set again")
+            total += chunk.num_frames
+            number += 1
+            yield EpisodeChunk(frames, arrays[ACTIONS], arrays[POSES], episode)
+    if episode is None or total != episode.num_frames:
+        raise UserError(f"{path}: episode {key} has {total} frames, which its record denies: shard the set again")
+
+
 def read_episode_frames(
     folder: Path, manifest: Manifest, key: str
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None, Episode]:
@@ -185,39 +243,16 @@ def read_episode_frames(
         the episode's record).
 
     Raises:
-        UserError: the set has no such episode, or its chunks are damaged, missing or do not fit together.
+        UserError: as `read_episode_chunks`.
     """
-    shard = find_shard(manifest, key)
-    path = folder / shard.name
-    members = index_members(path)
-    frames: list[np.ndarray] = []
-    arrays: dict[str, list[np.ndarray]] = {ACTIONS: [], POSES: []}
-    episode: Episode | None = None
-    total = 0
-    with path.open("rb") as file:
-        while total < shard.episodes[key]:
-            name = Chunk.sample_key(key, len(frames))
-            sample = {}
-            for extension, (offset, size) in members.get(name, {}).items():
-                file.seek(offset)
-                sample[extension] = file.read(size)
-            if not {VIDEO, RECORD} <= sample.keys():
-                raise UserError(f"{path}: sample {name} is missing or lacks {VIDEO} or {RECORD}: shard the set again")
-            chunk = Chunk.parse(sample[RECORD], f"{path}: {name}.{RECORD}")
-            episode = chunk.episode
-            frames.append(decode_video(sample[VIDEO], f"{path}: {name}.{VIDEO}"))
-            for extension, parts in arrays.items():
-                if extension in sample:
-                    parts.append(read_npy(sample[extension], f"{path}: {name}.{extension}"))
-                    if len(parts[-1]) != chunk.num_frames:
-                        raise UserError(f"{path}: {name}.{extension}: {len(parts[-1])} of {chunk.num_frames} rows")
-            if chunk.first_frame != total or len(frames[-1]) != chunk.num_frames:
-                raise UserError(f"{path}: {name}: its frames do not follow on from those before: shard the set again")
-            total += chunk.num_frames
-    if episode is None or total != episode.num_frames:
-        raise UserError(f"{path}: episode {key} has {total} frames, which its record denies: shard the set again")
+    chunks = list(read_episode_chunks(folder, manifest, key))
+    frames = np.concatenate([chunk.frames for chunk in chunks])
     actions, poses = (
-        np.concatenate(parts) if len(parts) == len(frames) else None for parts in (arrays[ACTIONS], arrays[POSES])
+        np.concatenate([part for part in parts if part is not None])
+        if all(part is not None for part in parts)
+        else None
+        for parts in ([chunk.actions for chunk in chunks], [chunk.poses for chunk in chunks])
     )
-    episode.actions.check(actions, total, f"{path}: {key}.{ACTIONS}")
-    return np.concatenate(frames), actions, poses, episode
+    episode = chunks[0].episode
+    episode.actions.check(actions, len(frames), f"{folder / find_shard(manifest, key).name}: {key}.{ACTIONS}")
+    return frames, actions, poses, episode

@@ -1,20 +1,17 @@
 """The denoiser: a diffusion transformer over the seen tokens of one step."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
+from mstv.rollout.cost import AttentionMode
 from mstv.rollout.layout import StepLayout
 from mstv.token_cells import affine
 from mstv.transformer.block import Past
 from mstv.transformer.embeddings import TimeEmbedding, position_3d
 from mstv.transformer.size import TransformerSize
 from mstv.transformer.transformer import Transformer
-
-AttentionMode = Literal["joint", "isolated"]
-"""`joint` (published): every token sees every token. `isolated`: context sees context only, targets see all."""
 
 
 class ActionEmbedding(nn.Module):
@@ -53,7 +50,7 @@ class DenoiserState:
     """All of one step that depends neither on the targets nor on their time.
 
     Attributes:
-        layout: where the tokens stand.
+        layout: where the transformer's tokens stand.
         context: (B, Nc, D) embedded context tokens.
         target_position: (Nt, D) position of the target tokens.
         context_condition: (B, Kc, D) condition of each context cell.
@@ -131,6 +128,7 @@ class Denoiser(nn.Module):
             refresh: with joint attention, evaluations that share the context's keys and values; 1 is exact. Isolated
                 attention has no use for it.
         """
+        layout = self.token_layout(layout)
         position = position_3d(
             layout.frames[layout.cell_frame][layout.token_cell], layout.token_row, layout.token_column, self.dim
         )
@@ -141,7 +139,7 @@ class Denoiser(nn.Module):
         cells = layout.num_context_cells
         state = DenoiserState(
             layout=layout,
-            context=self.from_latents(context) + position[:split],
+            context=self.embed_context(context) + position[:split],
             target_position=position[split:],
             context_condition=condition[:, :cells] + self.time(context_t)[:, None],
             target_condition=condition[:, cells:],
@@ -152,6 +150,14 @@ class Denoiser(nn.Module):
             room = layout.num_target_tokens
             state.past = self.transformer.remember(state.context, state.context_condition, layout.context_cells, room)
         return state
+
+    def token_layout(self, layout: StepLayout) -> StepLayout:
+        """Where the transformer's tokens of a step stand; here each latent of the step is one token."""
+        return layout
+
+    def embed_context(self, context: Float[Tensor, "B Nc C"]) -> Float[Tensor, "B Nm D"]:
+        """Embed context latents as the context tokens of `token_layout`, without their position."""
+        return self.from_latents(context)
 
     def denoise(
         self, state: DenoiserState, x_t: Float[Tensor, "B Nt C"], t: Float[Tensor, " B"]

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from mstv import checkpoint
 from mstv.data.latents import StepBatch
-from mstv.diffusion.denoiser import AttentionMode, Denoiser
+from mstv.diffusion.denoiser import Denoiser
+from mstv.diffusion.framepack import FramePackDenoiser
 from mstv.diffusion.loss import v_loss
 from mstv.diffusion.sample_step import Sampling, sample_step
 from mstv.diffusion.schedule import NoiseSchedule
@@ -17,7 +18,9 @@ from mstv.errors import UserError
 from mstv.keyed_random import keyed_generator
 from mstv.levels import Levels
 from mstv.optimiser import Optimiser
+from mstv.rollout.cost import AttentionMode
 from mstv.rollout.families import family_from_dict, family_to_dict
+from mstv.rollout.framepack import FramePackLatents
 from mstv.rollout.generate import SampleStep
 from mstv.rollout.layout import StepLayout
 from mstv.rollout.plan import PlanFamily
@@ -33,7 +36,7 @@ class DiffusionModule(TrainedModule):
 
     Args:
         levels: the token pyramid of the latents.
-        plan: the plan whose steps are trained.
+        plan: the plan whose steps are trained; `FramePackLatents` brings the denoiser that merges its context.
         latent_channels: C.
         size: size of the transformer (published: B = 768, 12, 12).
         action_kind: `none`, `discrete` or `vector`.
@@ -85,7 +88,11 @@ class DiffusionModule(TrainedModule):
         }
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.denoiser = Denoiser(latent_channels, levels.num_levels, size, action_kind, num_actions, attention)
+            rest = (size, action_kind, num_actions, attention)
+            if isinstance(plan, FramePackLatents):
+                self.denoiser: Denoiser = FramePackDenoiser(latent_channels, levels, plan.num_context_frames, *rest)
+            else:
+                self.denoiser = Denoiser(latent_channels, levels.num_levels, *rest)
             initialise(self.denoiser)
 
     def _losses(self, batch: StepBatch, generator: torch.Generator, training: bool) -> Float[Tensor, " B"]:

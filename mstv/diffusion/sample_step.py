@@ -1,5 +1,6 @@
 """Sampling the targets of one step: sampler, evaluations, guidance, and what is done to the context."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,9 @@ from mstv.diffusion.denoiser import Denoiser, DenoiserState
 from mstv.diffusion.sampler import SAMPLERS
 from mstv.diffusion.schedule import NoiseSchedule, add_noise
 from mstv.errors import UserError
+from mstv.rollout.cost import AttentionMode
 from mstv.rollout.layout import StepLayout
+from mstv.rollout.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,21 @@ class Sampling:
         if max(target_levels) >= len(self.nfe):
             raise UserError(f"nfe {self.nfe} has no number for level {max(target_levels)}, which the plan denoises")
         return max(self.nfe[level] for level in target_levels)
+
+    def token_evaluations(self, plan: Plan, attention: AttentionMode) -> float:
+        """Tokens through the transformer per generated frame, over all evaluations.
+
+        Args:
+            plan: in the tokens that the blocks see (`PlanFamily.merged_plan`).
+            attention: of the denoiser.
+        """
+        total = 0
+        for step, num_tokens in zip(plan.steps, plan.num_tokens, strict=True):
+            targets = sum(plan.base_num_tokens >> 2 * cell.level for cell in step.targets)
+            nfe = self.evaluations([cell.level for cell in step.targets])
+            of_context = 1 if attention == "isolated" else math.ceil(nfe / self.refresh)
+            total += (num_tokens - targets) * of_context + targets * nfe
+        return total / plan.advance * (1 if self.guidance == 1 else 2)
 
 
 def prepare_context(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Shaped
@@ -11,7 +12,7 @@ from mstv.errors import UserError
 from mstv.keyed_random import keyed_generator
 from mstv.levels import Levels
 from mstv.rollout.layout import StepLayout, gather_tokens, scatter_tokens
-from mstv.rollout.plan import Chunks, Plan
+from mstv.rollout.plan import Chunks, Plan, Step
 
 SampleStep = Callable[[StepLayout, Tensor, Tensor | None, Tensor], Tensor]
 """(layout, context (B, Nc, C), actions of the step's frames or None, noise (B, N, C)) -> targets (B, Nt, C)."""
@@ -21,8 +22,12 @@ SampleStep = Callable[[StepLayout, Tensor, Tensor | None, Tensor], Tensor]
 class RolloutState:
     """Where a rollout stands; saved and given back, it goes on bit-identically.
 
+    Its size does not depend on the length of the rollout: of each level it holds the frames of the running chunk, which
+    are all that the chunk's steps read or write.
+
     Attributes:
-        latents: latents of each level, fp32 (B, T, rows, columns, C), context first; unseen frames are zero.
+        latents: latents of each level of the chunk's frames, fp32 (B, chunk frames, rows, columns, C); cells that no
+            step has denoised yet are zero.
         num_done: steps done, over all chunks.
     """
 
@@ -30,16 +35,28 @@ class RolloutState:
     num_done: int = 0
 
 
+class Finished(NamedTuple):
+    """Frames that a step completed down to level 0; often none.
+
+    Attributes:
+        start: frame of the episode that the first one is.
+        latents: their level-0 latents, fp32 (B, T, rows, columns, C), T >= 0.
+    """
+
+    start: int
+    latents: Float[Tensor, "B T h w C"]
+
+
 class Rollout:
-    """The rollout of a batch of episodes by one plan.
+    """The rollout of a batch of episodes by one plan, for any length in constant memory.
 
     Args:
         plan: the plan.
         levels: the token pyramid.
         start: frames of ground-truth context.
         end: one past the last frame wanted.
-        actions: (B, T) ids or (B, T, A) columns, actions[t] produced frame t; None for no actions. Frames that the
-            last chunk generates beyond T get the null action.
+        actions: (B, T) ids or (B, T, A) columns, actions[t] produced frame t; None for no actions. Frames beyond T get
+            the null action.
         keys: episode keys; the noise of an episode depends on (seed, key, chunk, step) alone.
         seed: seed of the noise.
 
@@ -60,66 +77,85 @@ class Rollout:
         self.plan = plan
         self.levels = levels
         self.start = start
+        self.end = end
         self.keys = list(keys)
         self.seed = seed
         self.chunks: Chunks = plan.chunks(start, end=end)
-        self.actions = self._extend(actions)
+        self.actions = actions
 
     @property
     def num_steps(self) -> int:
-        """Steps over all chunks."""
-        return len(self.chunks.starts) * len(self.plan.steps)
+        """Steps over all chunks; of the last chunk only those up to the one that completes the last frame wanted."""
+        whole, steps = len(self.chunks.starts) - 1, len(self.plan.steps)
+        if whole < 0:
+            return 0
+        wanted = self.end - self.start - whole * self.plan.advance
+        return whole * steps + next(index for index, done in enumerate(self.plan.finished, 1) if done >= wanted)
 
     def begin(self, context: Sequence[Float[Tensor, "B T _h _w C"]]) -> RolloutState:
         """State before the first step.
 
         Args:
-            context: latents of each level; the first `start` frames are taken.
+            context: latents of each level of frames that end where the rollout starts; the plan reads the last
+                `Plan.first_target_frame` of them.
 
         Raises:
-            UserError: fewer frames than `start`.
+            UserError: fewer frames than the plan reads.
         """
-        if context[0].shape[1] < self.start:
+        needed = self.plan.first_target_frame
+        if context[0].shape[1] < needed:
             raise UserError(
-                f"context: {self.start} frames asked for, the episode {self.keys[0]} has {context[0].shape[1]}: "
-                "give a shorter context"
+                f"context: the plan reads {needed} frames, the episode {self.keys[0]} has {context[0].shape[1]}: "
+                "choose longer episodes or a plan with smaller windows"
             )
-        num_frames = max(self.chunks.limit, self.start)
         latents = []
         for level in context:
-            extended = level.new_zeros(level.shape[0], num_frames, *level.shape[2:], dtype=torch.float32)
-            extended[:, : self.start] = level[:, : self.start]
-            latents.append(extended)
+            window = level.new_zeros(level.shape[0], self.plan.num_frames, *level.shape[2:], dtype=torch.float32)
+            window[:, :needed] = level[:, level.shape[1] - needed :]
+            latents.append(window)
         return RolloutState(latents)
 
-    def run(self, state: RolloutState, sample: SampleStep) -> Iterator[RolloutState]:
-        """Do the remaining steps, yielding `state` (the same object, changed in place) after each."""
-        device = state.latents[0].device
-        while state.num_done < self.num_steps:
-            chunk, index = divmod(state.num_done, len(self.plan.steps))
-            step = self.plan.steps[index]
-            first = self.chunks.starts[chunk]
+    def run(self, state: RolloutState, sample: SampleStep) -> Iterator[Finished]:
+        """Do the remaining steps, changing `state` in place; yields what each completed."""
+        plan, device = self.plan, state.latents[0].device
+        num_steps = self.num_steps
+        while state.num_done < num_steps:
+            chunk, index = divmod(state.num_done, len(plan.steps))
+            if chunk and not index:
+                self._next_chunk(state)
+            step, first = plan.steps[index], self.chunks.starts[chunk]
             layout = StepLayout.of(step, self.levels, device)
-            context = gather_tokens(state.latents, step.context, first)
-            actions = None
-            if self.actions is not None:
-                actions = self.actions[:, [first + frame for frame in step.frames]].to(device)
-            channels = context.shape[-1]
+            context = gather_tokens(state.latents, step.context)
             noise = torch.stack(
                 [
-                    torch.randn(layout.num_tokens, channels, generator=keyed_generator(self.seed, key, chunk, index))
+                    torch.randn(
+                        layout.num_tokens, context.shape[-1], generator=keyed_generator(self.seed, key, chunk, index)
+                    )
                     for key in self.keys
                 ]
-            ).to(device)
-            targets = sample(layout, context, actions, noise)
-            scatter_tokens(state.latents, step.targets, targets, first)
+            )
+            targets = sample(layout, context, self._actions(first, step, device), noise.to(device))
+            scatter_tokens(state.latents, step.targets, targets)
             state.num_done += 1
-            yield state
+            known = plan.first_target_frame + (plan.finished[index - 1] if index else 0)
+            frames = slice(known, min(plan.first_target_frame + plan.finished[index], self.end - first))
+            yield Finished(first + known, state.latents[0][:, frames].clone())
 
-    def _extend(self, actions: Tensor | None) -> Tensor | None:
-        if actions is None or actions.shape[1] >= self.chunks.limit:
-            return actions
-        # Null is -1 for ids and zeros for columns.
-        null = 0 if actions.is_floating_point() else -1
-        missing = actions.new_full((actions.shape[0], self.chunks.limit - actions.shape[1], *actions.shape[2:]), null)
-        return torch.cat([actions, missing], 1)
+    def _next_chunk(self, state: RolloutState) -> None:
+        """Move the window on by what a chunk advances; its new frames are not denoised yet."""
+        advance = self.plan.advance
+        for level in state.latents:
+            level[:, :-advance] = level[:, advance:].clone()
+            level[:, -advance:] = 0
+
+    def _actions(self, first: int, step: Step, device: torch.device) -> Tensor | None:
+        """Actions of the step's frames; null, which is -1 for ids and zeros for columns, beyond the last one."""
+        if self.actions is None:
+            return None
+        frames = torch.tensor([first + frame for frame in step.frames])
+        known = frames < self.actions.shape[1]
+        actions = self.actions.new_full(
+            (len(self.actions), len(frames), *self.actions.shape[2:]), 0 if self.actions.is_floating_point() else -1
+        )
+        actions[:, known] = self.actions[:, frames[known]]
+        return actions.to(device)

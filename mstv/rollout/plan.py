@@ -96,6 +96,22 @@ class Plan:
         groups = [step.group for step in self.steps]
         return tuple(1 / len(set(groups)) / groups.count(group) for group in groups)
 
+    @cached_property
+    def finished(self) -> tuple[int, ...]:
+        """After each step, the frames from `first_target_frame` on that are known at level 0 without a gap.
+
+        Each is in 0..advance, the last one is `advance`: the frames that may be decoded and shown so far.
+        """
+        known: set[int] = set()
+        counts = []
+        count = 0
+        for step in self.steps:
+            known.update(cell.frame for cell in step.targets if cell.level == 0)
+            while count < self.advance and self.first_target_frame + count in known:
+                count += 1
+            counts.append(count)
+        return tuple(counts)
+
     def chunks(self, start: int, *, end: int | None = None, limit: int | None = None) -> Chunks:
         """Chunks that roll out from frame `start` at least to `end`, or as far as fits before `limit`.
 
@@ -136,6 +152,13 @@ class PlanFamily(ABC):
         Raises:
             UserError: parameters that do not fit each other or the tokens.
         """
+
+    def merged_plan(self, base_num_tokens: int) -> Plan:
+        """The plan in the tokens that the transformer's blocks see, which is what it costs.
+
+        It differs from `plan` where an input layer merges several latents into one token.
+        """
+        return self.plan(base_num_tokens)
 
 
 def cells(level: int, start: int, stop: int) -> list[Cell]:

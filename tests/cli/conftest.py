@@ -53,7 +53,7 @@ class Pipeline:
         values = yaml.safe_load((EXPERIMENTS / "demo_diffusion.yaml").read_text())
         for callback in values["trainer"]["callbacks"]:
             if callback["class_path"].endswith("LongRollout"):
-                callback["init_args"].update(every_steps=2, end_frame=70, nfe=2)
+                callback["init_args"].update(every_steps=2, end_frame=70, sampling={"nfe": 2})
         config = self.root / "diffusion.yaml"
         config.write_text(yaml.safe_dump(values))
         small = [*SMALL, "--data.folder", str(self.latents), "--data.batch_size", "2"]

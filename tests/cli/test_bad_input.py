@@ -108,7 +108,7 @@ def test_unwritable_outputs(pipeline: Pipeline, tmp_path: Path, capsys: pytest.C
     refused(capsys, pipeline.fit_tokenizer(blocker / "run"), str(blocker))
     encode = ["encode", str(pipeline.shards), str(blocker / "out"), "--tokenizer", str(pipeline.tokenizer)]
     refused(capsys, encode, str(blocker))
-    refused(capsys, ["plan", "full_resolution", "--num-frames", "4", "--out", str(blocker / "a.png")], str(blocker))
+    refused(capsys, ["plan", str(EXPERIMENTS / "demo_diffusion.yaml"), "--out", str(blocker / "a.png")], str(blocker))
     assert blocker.read_text() == ""
 
 

@@ -58,6 +58,7 @@ def make_run(
         "seed": 0,
         "sampler": "ddim",
         "nfe": 10,
+        "attention": "isolated",
         "guidance": 1.0,
         "plan": {"family": "coarse-to-fine", "parameters": {"windows": [1, 4, 16], "extra_context": 64}},
         "max_tokens_per_step": 3840,

@@ -26,6 +26,7 @@ def card(**changes: object) -> Card:
         "seed": 0,
         "sampler": "ddim",
         "nfe": 10,
+        "attention": "isolated",
         "guidance": 1.0,
         "plan": {"family": "coarse-to-fine", "parameters": {"windows": [1, 4, 16]}},
         "max_tokens_per_step": 3840,

@@ -4,12 +4,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mstv.diffusion.denoiser import AttentionMode, Denoiser
+from mstv.diffusion.denoiser import Denoiser
 from mstv.diffusion.loss import v_loss
 from mstv.diffusion.sample_step import Sampling, sample_step
 from mstv.diffusion.schedule import NoiseSchedule
 from mstv.levels import Levels
 from mstv.rollout.coarse_to_fine import CoarseToFine
+from mstv.rollout.cost import AttentionMode
 from mstv.rollout.layout import StepLayout
 from mstv.rollout.plan import Cell, Step
 from mstv.token_cells import TokenCells
@@ -46,8 +47,8 @@ def one_pass(
     denoiser: Denoiser, layout: StepLayout, context: Tensor, x_t: Tensor, t: Tensor, actions: Tensor
 ) -> Tensor:
     """v by one pass over all tokens, from the formulas: masked attention, conditions per token, nothing remembered."""
-    split = layout.num_context_tokens
     state = denoiser.prepare(layout, context, torch.zeros(len(t)), actions)
+    layout, split = state.layout, state.layout.num_context_tokens
     x = torch.cat([state.context, denoiser.from_latents(x_t) + state.target_position], 1)
     cells = torch.cat([state.context_condition, state.target_condition + denoiser.time(t)[:, None]], 1)
     condition = nn.functional.silu(cells[:, layout.token_cell])

@@ -10,7 +10,7 @@ from PIL import Image
 
 from mstv.errors import UserError
 from mstv.rollout.coarse_to_fine import CoarseToFine
-from mstv.rollout.draw import CONTEXT, TARGET, UNSEEN, draw_plan, plan_grid
+from mstv.rollout.draw import CONTEXT, TARGET, UNSEEN, draw_plans, plan_grid
 from mstv.rollout.families import family_from_dict, family_to_dict
 from mstv.rollout.full_resolution import FullResolution
 
@@ -69,6 +69,34 @@ def test_grid_counts_cells(tmp_path: Path) -> None:
         assert (grid[index] == CONTEXT).sum() == len(step.context)
         assert (grid[index] == TARGET).sum() == len(step.targets)
     assert (grid == UNSEEN).any()
-    draw_plan(plan, tmp_path / "plan.png")
+    draw_plans([("one", plan)], tmp_path / "plan.png")
     pixels = np.asarray(Image.open(tmp_path / "plan.png").convert("RGB")).reshape(-1, 3)
     assert (np.abs(pixels.astype(int) - [228, 87, 46]).sum(1) < 8).sum() > 100
+
+
+def is_target(path: Path) -> np.ndarray:
+    """Pixels of the targets' colour, (rows, columns)."""
+    pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    return np.abs(pixels - [228, 87, 46]).sum(2) < 8
+
+
+def test_plans_are_drawn_beside_one_another(tmp_path: Path) -> None:
+    first, second = CoarseToFine([1, 4], 8).plan(64), FullResolution(4).plan(64)
+    path = tmp_path / "plans.png"
+    draw_plans([("first", first), ("second", second)], path)
+    targets = is_target(path)
+    # The legend's patch stands below the strips.
+    legend = int(targets.shape[0] * 0.9)
+    left, right = np.split(targets[:legend], [targets.shape[1] // 2], axis=1)
+
+    def strips(half: np.ndarray) -> int:
+        rows = half.any(1).astype(int)
+        return int((np.diff(rows, prepend=0) == 1).sum())
+
+    assert (strips(left), strips(right)) == (5, 1)
+    draw_plans([("first", first), ("second", second)], path, max_steps=2)
+    targets = is_target(path)
+    assert strips(targets[: int(targets.shape[0] * 0.8), : targets.shape[1] // 2]) == 2
+    for file_format in ("pdf", "svg"):
+        draw_plans([("first", first)], tmp_path / f"plan.{file_format}", file_format)
+        assert (tmp_path / f"plan.{file_format}").stat().st_size > 1000

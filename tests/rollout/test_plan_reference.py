@@ -1,30 +1,38 @@
 """Plans equal the published ones step by step."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mstv.errors import UserError
 from mstv.rollout.coarse_to_fine import CoarseToFine
+from mstv.rollout.framepack import FramePack, FramePackMirrored
 from mstv.rollout.full_resolution import FullResolution
-from mstv.rollout.plan import Plan
+from mstv.rollout.plan import Plan, PlanFamily
+from mstv.rollout.upscale import RolloutUpscale, Upscale
+
+FAMILIES: dict[str, Callable[[dict], PlanFamily]] = {
+    "millivid": lambda p: CoarseToFine(p["num_frames_per_level"], p["extra_budget"]),
+    "baseline": lambda p: FullResolution(p["num_frames"]),
+    "framepack": lambda p: FramePack(p["num_context_frames"], p["num_denoised_frames"]),
+    "framepack_mirrored": lambda p: FramePackMirrored(p["num_context_frames"], p["num_denoised_frames"]),
+    "upscale": lambda p: Upscale(p["base_num_frames"], p["num_levels"]),
+    "rollout_upscale": lambda p: RolloutUpscale(p["base_num_frames"], p["num_levels"]),
+}
+"""By the name that the published implementation gives them."""
 
 
 def build(entry: dict) -> Plan:
-    parameters = entry["parameters"]
-    if entry["name"] == "millivid":
-        family = CoarseToFine(parameters["num_frames_per_level"], parameters["extra_budget"])
-    else:
-        family = FullResolution(parameters["num_frames"])
-    return family.plan(entry["base_num_tokens"])
+    return FAMILIES[entry["name"]](entry["parameters"]).plan(entry["base_num_tokens"])
 
 
 def entries(folder: Path) -> list[dict]:
     path = folder / "rollout_plans.json"
     if not path.is_file():
         pytest.skip(f"{folder} holds no rollout_plans.json")
-    return [entry for entry in json.loads(path.read_text()) if entry["name"] in ("millivid", "baseline")]
+    return json.loads(path.read_text())
 
 
 def test_plan_reference(reference: Path) -> None:

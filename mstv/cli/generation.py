@@ -1,0 +1,129 @@
+"""Generating what a rollout lacks: batch by batch, in constant memory, resumable at any step."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import Progress, TaskID
+
+from mstv.cli.rollout_job import DECODED_AT_ONCE, RolloutJob
+from mstv.cli.rollout_videos import RolloutVideos, rollout_videos
+from mstv.data.latents import stack_actions, stack_latents
+from mstv.data.npy_stream import NpyStream
+from mstv.data.schema import atomic_path
+from mstv.progress import progress
+from mstv.rollout.generate import Rollout, RolloutState
+
+SAVE_SECONDS = 10.0
+"""What an interrupt loses at most of a rollout, besides one step."""
+
+
+def roll_out(job: RolloutJob) -> None:
+    """Generate, decode and write the episodes that are not complete yet."""
+    keys = [key for key in job.keys if not job.videos_complete(key)]
+    new = [key for key in keys if not job.latents_path(key).is_file()]
+    frames = job.card.end_frame - job.card.context_frames
+    with progress("frames") as bar:
+        task = bar.add_task(f"rollout of {len(job.keys)} episodes", total=len(job.keys) * frames)
+        bar.update(task, completed=(len(job.keys) - len(new)) * frames)
+        for start in range(0, len(new), job.batch_size):
+            _Batch(job, new[start : start + job.batch_size], bar, task).run()
+        for key in keys:
+            # Those of an earlier try that was stopped between their latents and their videos.
+            if key not in new:
+                with rollout_videos(job, [key]) as videos:
+                    latents = np.load(job.latents_path(key), mmap_mode="r", allow_pickle=False)
+                    _replay(latents, videos)
+
+
+def _replay(latents: np.ndarray, videos: RolloutVideos) -> None:
+    """Give the finished latents (T, rows, columns, C) of one episode to its videos."""
+    for first in range(0, len(latents), DECODED_AT_ONCE):
+        videos.add(torch.from_numpy(latents[None, first : first + DECODED_AT_ONCE].copy()))
+
+
+@dataclass
+class _Batch:
+    """Episodes that are generated at once."""
+
+    job: RolloutJob
+    keys: list[str]
+    bar: Progress
+    task: TaskID
+
+    @property
+    def state_path(self) -> Path:
+        """File of the state of an interrupted batch."""
+        return self.job.latents_path(self.keys[0]).with_name(f".{self.keys[0]}.state.pt")
+
+    def run(self) -> None:
+        """Generate all frames from where an earlier try stands."""
+        job, card = self.job, self.job.card
+        actions = stack_actions(job.store, self.keys, card.end_frame)
+        span = (card.context_frames, card.end_frame)
+        rollout = Rollout(job.module.plan, job.module.levels, *span, self.keys, actions, card.seed)
+        state, num_frames = self._state(rollout)
+        sample = job.module.step_sampler(job.sampling)
+        with ExitStack() as stack:
+            streams = self._streams(num_frames, stack)
+            videos = stack.enter_context(rollout_videos(job, self.keys))
+            if not num_frames:
+                self._add_context(streams)
+            for first in range(0, streams[0].num_rows, DECODED_AT_ONCE):
+                rows = [stream.read(first, first + DECODED_AT_ONCE) for stream in streams]
+                videos.add(torch.from_numpy(np.stack(rows)))
+            self.bar.advance(self.task, len(self.keys) * (streams[0].num_rows - card.context_frames))
+            saved_at = time.monotonic()
+            with job.runtime.autocast():
+                for finished in rollout.run(state, sample):
+                    count = finished.latents.shape[1]
+                    if count:
+                        for stream, latents in zip(streams, finished.latents.cpu().numpy(), strict=True):
+                            stream.append(latents)
+                        videos.add(finished.latents)
+                        self.bar.advance(self.task, len(self.keys) * count)
+                    if time.monotonic() - saved_at > SAVE_SECONDS:
+                        self._save(state, streams)
+                        saved_at = time.monotonic()
+            for stream in streams:
+                stream.finish()
+        self.state_path.unlink(missing_ok=True)
+
+    def _state(self, rollout: Rollout) -> tuple[RolloutState, int]:
+        """The state to go on from, and the frames (context included) that are written; (a new one, 0) if none."""
+        device = self.job.runtime.device
+        if self.state_path.is_file():
+            saved = torch.load(self.state_path, map_location=device, weights_only=True)
+            # Another batch size or number of processes groups episodes differently: such a batch begins anew.
+            if saved["keys"] == self.keys:
+                return RolloutState(saved["latents"], saved["num_done"]), saved["num_frames"]
+        end = self.job.card.context_frames
+        needed = slice(end - rollout.plan.first_target_frame, end)
+        levels = range(rollout.plan.num_levels)
+        context = [stack_latents(self.job.store, self.keys, level, needed).to(device) for level in levels]
+        return rollout.begin(context), 0
+
+    def _streams(self, num_frames: int, stack: ExitStack) -> list[NpyStream]:
+        store = self.job.store
+        shape = (self.job.card.end_frame, *store.levels.grid(0), store.channels)
+        streams = []
+        for key in self.keys:
+            streams.append(NpyStream(self.job.latents_path(key), shape, np.dtype("float32"), num_frames))
+            stack.callback(streams[-1].close)
+        return streams
+
+    def _add_context(self, streams: list[NpyStream]) -> None:
+        for key, stream in zip(self.keys, streams, strict=True):
+            stream.append(self.job.store.read(key, 0, slice(self.job.card.context_frames)).astype(np.float32))
+
+    def _save(self, state: RolloutState, streams: list[NpyStream]) -> None:
+        for stream in streams:
+            stream.flush()
+        saved = {"keys": self.keys, "latents": state.latents, "num_done": state.num_done}
+        with atomic_path(self.state_path) as temporary:
+            torch.save({**saved, "num_frames": streams[0].num_rows}, temporary)
