@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
@@ -150,6 +151,11 @@ class Denoiser(nn.Module):
             room = layout.num_target_tokens
             state.past = self.transformer.remember(state.context, state.context_condition, layout.context_cells, room)
         return state
+
+    def compile_blocks(self) -> None:
+        """Compile what runs in every step, for each shape of a step that comes along."""
+        for name in ("remember", "recall", "joint"):
+            setattr(self.transformer, name, torch.compile(getattr(self.transformer, name), dynamic=False))
 
     def token_layout(self, layout: StepLayout) -> StepLayout:
         """Where the transformer's tokens of a step stand; here each latent of the step is one token."""

@@ -142,7 +142,7 @@ def test_rollout_and_evaluation(pipeline: Pipeline, capsys: pytest.CaptureFixtur
     assert set(scores["series"]) == {"generated", "upper_bound", "lower_bound"}
     card = json.loads((folder / "card.json").read_text())
     assert card["context_frames"] == 64 and card["nfe"] == 2 and card["episodes"] == [key]
-    assert card["token_evaluations_per_frame"] == 21 * 128 / 32 * 2
+    assert card["token_evaluations_per_frame"] == 21 * (96 + 2 * 32) / 32
     assert (folder / "summary.json").is_file() and (folder / "curves.png").stat().st_size > 10_000
     assert Image.open(folder / "contact_sheet.png").size[0] > 500
     assert "psnr" in capsys.readouterr().out.lower()
