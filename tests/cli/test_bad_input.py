@@ -81,10 +81,10 @@ def test_sizes_that_do_not_fit(pipeline: Pipeline, tmp_path: Path, capsys: pytes
 
 def test_context_beyond_the_episode(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
     refused(capsys, pipeline.evaluate("--context", "500", "--end", "600"), "--context 500", "128 frames")
-    refused(capsys, pipeline.evaluate("--end", "600"), "--end 600", "128 frames")
+    refused(capsys, pipeline.evaluate("--end", "600"), "--end 600", "128 recorded frames", "at most 128")
     refused(capsys, pipeline.evaluate("--context", "10"), "42 frames of context")
     refused(capsys, pipeline.evaluate("--end", "64"), "beyond")
-    refused(capsys, pipeline.evaluate("--nfe", "1"), "--nfe")
+    refused(capsys, pipeline.evaluate("--nfe", "1"), "nfe must be at least 2")
     refused(capsys, pipeline.evaluate("--device", "cuda:77"), "cuda:77")
 
 

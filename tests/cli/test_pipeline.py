@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 
 from data_tools.cli import main as mstv_data
-from mstv.cli import rollout
 from mstv.cli.main import main
 from mstv.data.latent_shards import LatentStore
 from mstv.data.schema import read_manifest
@@ -150,32 +149,6 @@ def test_rollout_and_evaluation(pipeline: Pipeline, capsys: pytest.CaptureFixtur
     page = pipeline.root / "page.html"
     assert main(["compare", str(pipeline.diffusion), "--out", str(page)]) == 0
     assert f"{key}.mp4" in page.read_text()
-
-
-def test_an_interrupted_rollout_resumes_bit_identically(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mstv.rollout.generate import Rollout
-
-    assert main(pipeline.evaluate("--protocol", "whole", command="rollout")) == 0
-    monkeypatch.setattr(rollout, "SAVE_SECONDS", 0.0)
-    run_steps, done = Rollout.run, []
-
-    def interrupted(self, state, sample):
-        for value in run_steps(self, state, sample):
-            done.append(state.num_done)
-            yield value
-            if len(done) == 17:
-                raise KeyboardInterrupt
-
-    monkeypatch.setattr(Rollout, "run", interrupted)
-    assert main(pipeline.evaluate("--protocol", "stopped", command="rollout")) == 130
-    assert main(pipeline.evaluate("--protocol", "stopped", command="rollout")) == 0
-    assert done == list(range(1, 43))
-    results = [
-        sorted((pipeline.diffusion / "evaluation").glob(f"{name}/latents/*.npy")) for name in ("whole", "stopped")
-    ]
-    assert len(results[0]) == 1
-    for whole, stopped in zip(*results, strict=True):
-        assert np.array_equal(np.load(whole), np.load(stopped))
 
 
 def test_other_settings_under_one_name_are_refused(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:

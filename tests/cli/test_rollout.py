@@ -1,0 +1,180 @@
+"""`mstv rollout`: every plan, resume, ranks, evaluations per level, and any length in constant memory."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from mstv.cli import generation
+from mstv.cli.main import main
+from mstv.data.latent_shards import LatentStore
+from mstv.data.latents import stack_actions
+from mstv.data.video import decode_video
+from mstv.rollout.generate import Rollout
+from tests.cli.conftest import Pipeline
+
+PLANS: dict[str, dict[str, Any]] = {
+    "full_resolution.FullResolution": {"num_frames": 6},
+    "framepack.FramePack": {"num_context_frames": [1, 2, 4], "num_target_frames": 2},
+    "framepack.FramePackMirrored": {"num_context_frames": [1, 2, 4], "num_target_frames": [2, 2, 4]},
+    "framepack.FramePackLatents": {"num_context_frames": [1, 2, 4], "num_target_frames": 2},
+    "upscale.Upscale": {"base_num_frames": 2, "num_levels": 2},
+    "upscale.RolloutUpscale": {"base_num_frames": 4, "num_levels": 2},
+}
+
+
+def fit(pipeline: Pipeline, run: Path, plan: tuple[str, dict[str, Any]] | None = None, **model: Any) -> None:
+    """One training step of a small diffusion transformer, with another plan than the demo's."""
+    command = pipeline.fit_diffusion(run, "--trainer.max_steps", "1", "--trainer.val_check_interval", "1")
+    config = Path(command[2])
+    values = yaml.safe_load(config.read_text())
+    if plan:
+        values["plan"] = {"class_path": f"mstv.rollout.{plan[0]}", "init_args": plan[1]}
+    values["model"]["init_args"].update(model)
+    values["trainer"]["callbacks"] = []
+    config = run.with_suffix(".yaml")
+    config.write_text(yaml.safe_dump(values))
+    assert main([*command[:2], str(config), *command[3:]]) == 0
+
+
+def latents(run: Path, protocol: str) -> dict[str, np.ndarray]:
+    folder = run / "evaluation" / protocol / "latents"
+    assert not list(folder.glob(".*")), "nothing unfinished is left"
+    return {path.stem: np.load(path, allow_pickle=False) for path in sorted(folder.glob("*.npy"))}
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_every_plan_rolls_out(name: str, pipeline: Pipeline, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    fit(pipeline, run, (name, PLANS[name]))
+    span = ["--context", "64", "--end", "81", "--nfe", "2", "--episodes", "1"]
+    assert main(["rollout", str(run), *span]) == 0
+    (generated,) = latents(run, "context64-end81").values()
+    assert generated.shape == (81, 4, 4, 32) and np.isfinite(generated).all()
+    assert (np.abs(generated[64:]).max((1, 2, 3)) > 0).all()
+    card = json.loads((run / "evaluation" / "context64-end81" / "card.json").read_text())
+    assert card["plan"]["parameters"] == PLANS[name] and card["attention"] == "isolated"
+
+
+def test_an_interrupted_rollout_resumes_bit_identically(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = pipeline.evaluate("--episodes", "2", command="rollout")
+    assert main([*command, "--protocol", "whole"]) == 0
+    monkeypatch.setattr(generation, "SAVE_SECONDS", 0.0)
+    run_steps, done = Rollout.run, []
+
+    def interrupted(self, state, sample):
+        for value in run_steps(self, state, sample):
+            done.append(state.num_done)
+            yield value
+            if len(done) in (17, 24):
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(Rollout, "run", interrupted)
+    command += ["--protocol", "stopped"]
+    folders = [pipeline.diffusion / "evaluation" / name for name in ("whole", "stopped")]
+    for _ in range(2):
+        assert main(command) == 130
+        assert not list(folders[1].glob("*/*.mp4")), "no half video takes a name"
+    assert main(command) == 0
+    assert done == list(range(1, 26)), "each step is done once, since each was saved"
+    whole, stopped = (latents(pipeline.diffusion, folder.name) for folder in folders)
+    assert len(whole) == 2
+    for key, values in whole.items():
+        assert np.array_equal(values, stopped[key])
+        for kind in ("videos", "truth", "side_by_side"):
+            a, b = (folder / kind / f"{key}.mp4" for folder in folders)
+            assert a.read_bytes() == b.read_bytes()
+    # Videos that are lost are made again from the latents.
+    (folders[1] / "videos" / f"{key}.mp4").unlink()
+    assert main(command) == 0
+    assert (folders[1] / "videos" / f"{key}.mp4").read_bytes() == a.parents[1].joinpath(
+        "videos", f"{key}.mp4"
+    ).read_bytes()
+
+
+def test_two_ranks_make_what_one_process_makes(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = pipeline.evaluate("--episodes", "2", command="rollout")
+    assert main([*command, "--protocol", "alone"]) == 0
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in range(2):
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("LOCAL_RANK", str(rank))
+        assert main([*command, "--protocol", "shared"]) == 0
+        assert len(latents(pipeline.diffusion, "shared")) == rank + 1
+    alone, shared = (latents(pipeline.diffusion, name) for name in ("alone", "shared"))
+    assert alone.keys() == shared.keys() and len(alone) == 2
+    for key, values in alone.items():
+        # A batch of two and two of one may differ in the last bits.
+        assert np.allclose(values, shared[key], atol=1e-4)
+
+
+def test_evaluate_wants_one_process(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (("WORLD_SIZE", "2"), ("RANK", "0"), ("LOCAL_RANK", "0")):
+        monkeypatch.setenv(name, value)
+    assert main(pipeline.evaluate()) == 2
+    assert "evaluate runs in one process" in capsys.readouterr().err
+
+
+def test_beyond_the_recording_actions_are_null(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(pipeline.evaluate("--end", "141", command="rollout")) == 0
+    assert "beyond the 128 recorded frames" in capsys.readouterr().err
+    ((key, generated),) = latents(pipeline.diffusion, "context64-end141").items()
+    assert len(generated) == 141
+    folder = pipeline.diffusion / "evaluation" / "context64-end141"
+    lengths = [len(decode_video(folder / kind / f"{key}.mp4")) for kind in ("videos", "truth", "side_by_side")]
+    assert lengths == [141, 128, 128]
+    store = LatentStore(pipeline.latents)
+    actions = stack_actions(store, [key], 141)
+    assert actions is not None and (actions[0, 128:] == -1).all()
+    assert actions[0, :128].tolist() == store.actions(key).tolist()
+
+
+def test_evaluations_per_level(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(pipeline.evaluate("--nfe", "2", "3", "4", "--protocol", "levels", command="rollout")) == 0
+    card = json.loads((pipeline.diffusion / "evaluation" / "levels" / "card.json").read_text())
+    assert card["nfe"] == [2, 3, 4]
+    assert card["token_evaluations_per_frame"] == (21 * 96 + 32 * (16 * 2 + 4 * 3 + 1 * 4)) / 32
+    assert main(pipeline.evaluate("--nfe", "2", "3", "--protocol", "few", command="rollout")) == 2
+    assert "no number for level 2" in capsys.readouterr().err
+    assert not (pipeline.diffusion / "evaluation" / "few").exists()
+
+
+def test_joint_attention_with_stale_context(pipeline: Pipeline, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    fit(pipeline, run, attention="joint")
+    span = ["--context", "64", "--end", "70", "--nfe", "4", "--episodes", "1"]
+    for refresh in ("1", "4"):
+        assert main(["rollout", str(run), *span, "--refresh", refresh, "--protocol", f"k{refresh}"]) == 0
+    cards = [json.loads((run / "evaluation" / f"k{k}" / "card.json").read_text()) for k in (1, 4)]
+    assert [card["context_refresh"] for card in cards] == [1, 4]
+    assert [card["token_evaluations_per_frame"] for card in cards] == [21 * 128 * 4 / 32, 21 * (96 + 4 * 32) / 32]
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_length(pipeline: Pipeline, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    plan = {"windows": [8, 64], "extra_context_tokens": 0}
+    fit(pipeline, run, ("coarse_to_fine.CoarseToFine", plan), size={"dim": 48, "depth": 1, "num_heads": 2})
+    peaks = []
+    for frames in (2000, 20000):
+        options = ["--context", "64", "--end", str(64 + frames), "--nfe", "2", "--episodes", "1"]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mstv.cli.main", "rollout", str(run), *options],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stderr=subprocess.DEVNULL,
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        peaks.append(usage.ru_maxrss)
+        (generated,) = latents(run, f"context64-end{64 + frames}").values()
+        assert len(generated) == 64 + frames
+    assert peaks[1] <= 1.05 * peaks[0], f"{peaks} KiB"
