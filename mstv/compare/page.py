@@ -87,7 +87,8 @@ def card_rows(comparison: Comparison) -> list[CardRow]:
         "frames": [f"{c.context_frames} of context, generated to {c.end_frame}, {c.fps:g} per second" for c in cards],
         "image": [f"{card.image_size[0]} × {card.image_size[1]}" for card in cards],
         "seed": [str(card.seed) for card in cards],
-        "sampler": [f"{card.sampler}, NFE {card.nfe}, guidance {card.guidance:g}" for card in cards],
+        "sampler": [_sampler(card) for card in cards],
+        "attention": [card.attention for card in cards],
         "plan": [_plan(card) for card in cards],
         "tokens per step, most": [f"{card.max_tokens_per_step:,}" for card in cards],
         "token evaluations per frame": [f"{card.token_evaluations_per_frame:,.0f}" for card in cards],
@@ -99,6 +100,17 @@ def card_rows(comparison: Comparison) -> list[CardRow]:
         "machine": [f"{card.machine}, torch {card.torch_version}" for card in cards],
     }
     return [CardRow(name, tuple(cells if len(set(cells)) > 1 else cells[:1])) for name, cells in columns.items()]
+
+
+def _sampler(card: Card) -> str:
+    """How steps were sampled; what is as usual goes without saying."""
+    nfe = card.nfe if isinstance(card.nfe, int) else " / ".join(map(str, card.nfe)) + " by level"
+    parts = [card.sampler, f"NFE {nfe}", f"guidance {card.guidance:g}"]
+    if card.context_refresh > 1:
+        parts.append(f"context refreshed every {card.context_refresh} evaluations")
+    if card.context_noise:
+        parts.append(f"context noise {card.context_noise:g}")
+    return ", ".join(parts)
 
 
 def page_data(comparison: Comparison, rows: Sequence[WallRow]) -> dict[str, Any]:

@@ -132,10 +132,13 @@ def test_ids_that_scripts_look_up_exist_once(new_run, page_path):
 
 
 def test_header_is_honest_and_cards_show_what_differs(new_run, page_path):
-    page = write([new_run("first", seed=3), new_run("second", seed=5, nfe=50)], page_path)
+    second = new_run("second", seed=5, nfe=(50, 12), attention="joint", context_refresh=5, context_noise=0.1)
+    page = write([new_run("first", seed=3), second], page_path)
     assert "first episodes of the split, not selected" in page.text
     assert "seeds\n3, 5" in page.text and "read small differences as noise" in page.text
-    assert "NFE 10" in page.text and "NFE 50" in page.text
+    assert "NFE 10, guidance" in page.text and "NFE 50 / 12 by level, guidance" in page.text
+    assert "context refreshed every 5 evaluations, context noise 0.1" in page.text
+    assert "isolated" in page.text and "joint" in page.text
     assert page.text.count("NVIDIA H200") == 1  # equal in both: told once
 
 
