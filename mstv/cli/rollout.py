@@ -61,6 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the noise (default: 0)")
     parser.add_argument("--batch-size", type=int, default=8, help="episodes generated at once (default: 8)")
+    parser.add_argument(
+        "--compile", action="store_true", help="torch.compile the denoiser: a minute first, then faster on GPUs"
+    )
     parser.add_argument("--protocol", help="name of the results' folder (default: context<N>-end<N>)")
     add_runtime_arguments(parser)
 
@@ -175,6 +178,8 @@ def prepare(arguments: argparse.Namespace, scored: bool = False) -> RolloutJob:
     )
     folder = evaluation_folder(arguments.run, protocol)
     begin_evaluation(folder, card)
+    if arguments.compile:
+        module.denoiser.compile_blocks()
     rank = Rank.of_environment()
     return RolloutJob(
         folder=folder,
