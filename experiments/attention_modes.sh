@@ -16,7 +16,7 @@ done
 for seed in 0 1 2; do
     for attention in isolated joint; do
         span=("$out/$attention-$seed" --context 128 --end 384 --episodes 4)
-        mstv evaluate "${span[@]}" --nfe 12 --protocol dpm12
+        mstv evaluate "${span[@]}" --sampler dpm_solver --nfe 12 --protocol dpm12
         if [ "$attention" = isolated ]; then
             mstv evaluate "${span[@]}" --sampler ddim --nfe 50 --protocol ddim50
         fi

@@ -46,7 +46,7 @@ class LongRollout(Callback):
         episodes: int = 2,
         context_frames: int = 256,
         end_frame: int = 512,
-        sampling: Sampling = Sampling(),  # noqa: B008 - frozen
+        sampling: Sampling = Sampling(12, "dpm_solver"),  # noqa: B008 - frozen
         seed: int = 0,
     ) -> None:
         self.every_steps = every_steps

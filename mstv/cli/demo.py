@@ -64,7 +64,7 @@ def stages(out: Path, videos: Path | None, workers: int, quick: bool) -> Iterato
     tokenizer, diffusion = out / "tokenizer", out / "diffusion"
     precision = _settings(out)["precision"]
     limit = ["--trainer.max_steps", "20", "--trainer.val_check_interval", "10"] if quick else []
-    span = ["--context", "128", "--end", "384", "--nfe", "12", "--episodes", "4"]
+    span = ["--context", "128", "--end", "384", "--nfe", "12", "--sampler", "dpm_solver", "--episodes", "4"]
     if quick:
         span = ["--context", "64", "--end", "128", "--nfe", "2", "--episodes", "2"]
 

@@ -34,15 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--nfe",
         type=int,
         nargs="+",
-        default=[12],
+        default=[50],
         metavar="N",
-        help="denoiser evaluations per step: one number, or one for each target level, finest first (default: 12)",
+        help="denoiser evaluations per step: one number, or one for each target level, finest first (default: 50)",
     )
     parser.add_argument(
         "--sampler",
         choices=sorted(SAMPLERS),
-        default="dpm_solver",
-        help="dpm_solver: second order; ddim: published, with --nfe 50 (default: dpm_solver)",
+        default="ddim",
+        help="ddim: published; dpm_solver: second order, for few evaluations, such as 12 (default: ddim)",
     )
     parser.add_argument("--guidance", type=float, default=1.0, help="guidance scale; 1 is none (default: 1)")
     parser.add_argument(
