@@ -67,7 +67,7 @@ def score_episode(job: RolloutJob, key: str) -> pa.Table:
     from mstv.metrics import frame_psnr, frame_ssim
 
     start, end = job.card.context_frames, job.card.end_frame
-    generated = job.decode(torch.from_numpy(np.load(job.latents_path(key), allow_pickle=False))[start:])
+    generated = job.decode(torch.from_numpy(job.latents(key)[start:].copy()))
     decoded = job.decode(torch.from_numpy(job.store.read(key, 0, slice(start, end))).float())
     raw = torch.from_numpy(read_episode_frames(job.frames_folder, job.frames, key)[0][start:end])
     raw = raw.permute(0, 3, 1, 2).float() / 255

@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from rich.progress import Progress, TaskID
 
+from mstv.checkpoint import load_file
 from mstv.cli.rollout_job import DECODED_AT_ONCE, RolloutJob
 from mstv.cli.rollout_videos import RolloutVideos, rollout_videos
 from mstv.data.latents import stack_actions, stack_latents
 from mstv.data.npy_stream import NpyStream
 from mstv.data.schema import atomic_path
+from mstv.errors import UserError
 from mstv.progress import progress
 from mstv.rollout.generate import Rollout, RolloutState
 
@@ -37,8 +39,7 @@ def roll_out(job: RolloutJob) -> None:
             # Those of an earlier try that was stopped between their latents and their videos.
             if key not in new:
                 with rollout_videos(job, [key]) as videos:
-                    latents = np.load(job.latents_path(key), mmap_mode="r", allow_pickle=False)
-                    _replay(latents, videos)
+                    _replay(job.latents(key), videos)
 
 
 def _replay(latents: np.ndarray, videos: RolloutVideos) -> None:
@@ -98,10 +99,14 @@ class _Batch:
         """The state to go on from, and the frames (context included) that are written; (a new one, 0) if none."""
         device = self.job.runtime.device
         if self.state_path.is_file():
-            saved = torch.load(self.state_path, map_location=device, weights_only=True)
+            try:
+                saved = load_file(self.state_path)
+            except UserError as error:
+                raise UserError(f"{error}: delete it, and these episodes begin anew") from None
             # Another batch size or number of processes groups episodes differently: such a batch begins anew.
-            if saved["keys"] == self.keys:
-                return RolloutState(saved["latents"], saved["num_done"]), saved["num_frames"]
+            if saved.get("keys") == self.keys:
+                latents = [level.to(device) for level in saved["latents"]]
+                return RolloutState(latents, saved["num_done"]), saved["num_frames"]
         end = self.job.card.context_frames
         needed = slice(end - rollout.plan.first_target_frame, end)
         levels = range(rollout.plan.num_levels)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from mstv.cli.runtime import Runtime
@@ -14,6 +14,7 @@ from mstv.data.results import TRUTH, VIDEOS, Card
 from mstv.data.schema import Manifest
 from mstv.diffusion.module import DiffusionModule
 from mstv.diffusion.sample_step import Sampling
+from mstv.errors import UserError
 from mstv.tokenizer.tokenizer import Tokenizer
 
 DECODED_AT_ONCE = 64
@@ -43,6 +44,24 @@ class RolloutJob:
     def latents_path(self, key: str) -> Path:
         """File of an episode's level-0 latents, context first, float32 (end, rows, columns, C)."""
         return self.folder / "latents" / f"{key}.npy"
+
+    def latents(self, key: str) -> Float32[np.ndarray, "T h w C"]:
+        """An episode's generated latents, mapped from their file.
+
+        Raises:
+            UserError: the file is damaged or of another size.
+        """
+        path = self.latents_path(key)
+        try:
+            latents = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise UserError(f"{path}: cannot be read ({error}): delete it and roll out again") from None
+        shape = (self.card.end_frame, *self.store.levels.grid(0), self.store.channels)
+        if latents.shape != shape or latents.dtype != np.float32:
+            raise UserError(
+                f"{path}: is {latents.dtype} {latents.shape}, not float32 {shape}: delete it and roll out again"
+            )
+        return latents
 
     def video_paths(self, key: str) -> dict[str, Path]:
         """Files of the generated video, the recorded one, and both beside each other."""

@@ -98,6 +98,24 @@ def test_an_interrupted_rollout_resumes_bit_identically(pipeline: Pipeline, monk
     ).read_bytes()
 
 
+def test_damaged_files_of_an_earlier_try_are_named(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
+    command = pipeline.evaluate("--protocol", "damaged", command="rollout")
+    assert main(command) == 0
+    folder = pipeline.diffusion / "evaluation" / "damaged"
+    (path,) = (folder / "latents").glob("*.npy")
+    whole = path.read_bytes()
+    for number, content in enumerate((whole[:-4], b"", whole[:9])):
+        path.write_bytes(content)
+        (folder / "videos" / f"{path.stem}.mp4").unlink(missing_ok=True)
+        assert main(command) == 2, number
+        assert f"{path.name}: cannot be read" in capsys.readouterr().err
+        assert main(pipeline.evaluate("--protocol", "damaged")) == 2
+    path.unlink()
+    (path.with_name(f".{path.stem}.state.pt")).write_bytes(b"no state")
+    assert main(command) == 2
+    assert "delete it, and these episodes begin anew" in capsys.readouterr().err
+
+
 def test_two_ranks_make_what_one_process_makes(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     command = pipeline.evaluate("--episodes", "2", command="rollout")
     assert main([*command, "--protocol", "alone"]) == 0
