@@ -21,6 +21,13 @@ class Command:
 
 IMPORTERS = {
     "videos": Command("data_tools.importers.videos", "any folder of mp4, mkv, webm, avi or mov files; no actions"),
+    "minerl": Command("data_tools.importers.minerl", "MineRL-v0 demonstrations"),
+    "vpt": Command("data_tools.importers.vpt", "VPT contractor recordings: mp4 and jsonl"),
+    "loopcraft": Command("data_tools.importers.loopcraft", "Loopcraft walks: mp4, npy and index.json"),
+    "gamefactory": Command("data_tools.importers.gamefactory", "GF-Minecraft of GameFactory"),
+    "loopnav": Command("data_tools.importers.loopnav", "LoopNav walks: avi or mp4 and json"),
+    "worldmem": Command("data_tools.importers.worldmem", "WorldMem Minecraft: mp4 and npz"),
+    "teco": Command("data_tools.importers.teco", "TECO Minecraft: mp4 and npz"),
 }
 """Foreign formats; a new one is a module in `data_tools/importers` and a line here."""
 
@@ -29,6 +36,9 @@ COMMANDS: dict[str, Command | Mapping[str, Command]] = {
     "import": IMPORTERS,
     "shard": Command("data_tools.sharding", "pack raw episodes into frame shards, split by world"),
     "verify": Command("data_tools.verify", "read a set of shards again and check everything in it"),
+    "preview": Command("data_tools.preview", "a contact sheet and a page with playable clips, actions and trajectories"),
+    "stats": Command("data_tools.stats", "hours, worlds, action histogram and revisit rate of a set"),
+    "doctor": Command("data_tools.doctor", "check what the engines need on this machine, and say what to do"),
 }
 
 
