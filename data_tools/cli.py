@@ -36,7 +36,9 @@ COMMANDS: dict[str, Command | Mapping[str, Command]] = {
     "import": IMPORTERS,
     "shard": Command("data_tools.sharding", "pack raw episodes into frame shards, split by world"),
     "verify": Command("data_tools.verify", "read a set of shards again and check everything in it"),
-    "preview": Command("data_tools.preview", "a contact sheet and a page with playable clips, actions and trajectories"),
+    "preview": Command(
+        "data_tools.preview", "a contact sheet and a page with playable clips, actions and trajectories"
+    ),
     "stats": Command("data_tools.stats", "hours, worlds, action histogram and revisit rate of a set"),
     "doctor": Command("data_tools.doctor", "check what the engines need on this machine, and say what to do"),
 }
@@ -98,7 +100,14 @@ def _run(
     module: CommandModule = importlib.import_module(command.module)
     parser = OneLineParser(prog=f"{program} {name}", description=f"{command.help.capitalize()}.")
     module.add_arguments(parser)
-    return module.run(parser.parse_args(rest))
+    parsed = parser.parse_args(rest)
+    if getattr(parsed, "cluster", None) is None and getattr(parsed, "cluster_address", None) is None:
+        return module.run(parsed)
+    # joblib and its clusters are imported only where one is asked for.
+    from data_tools.cluster import running_on
+
+    with running_on(parsed.cluster, parsed.cluster_address, parsed.workers):
+        return module.run(parsed)
 
 
 if __name__ == "__main__":

@@ -1,58 +1,83 @@
-"""The engines that can record, by name, and how each is made."""
+"""The engines that can record, by name."""
 
-import importlib
 from dataclasses import dataclass
-from typing import Any
 
-import gymnasium
-
-from mstv.data.schema import ActionSpec
+from mstv.data.schema import safe_key
 from mstv.errors import UserError
 
 
 @dataclass(frozen=True)
 class Engine:
-    """A Gymnasium environment that can be recorded.
-
-    Its observations are uint8 (H, W, 3), or a dictionary that holds them as `pov`; `info["pose"]`, where given, is
-    float32 (5,): x, y, z in blocks, yaw and pitch in degrees. `reset(options={"world": int})` chooses the world.
-    Unwrapped it has `action_names`, and for vector actions `action_units`.
+    """How an engine is reached; each runs in a process of its own, see `data_tools.engine_process`.
 
     Attributes:
-        module: what to import so that the environment is registered.
-        env_id: its id in Gymnasium's registry.
-        fps: frames a second at which it is meant to be watched.
-        packages: distributions whose versions an episode names.
+        name: as given on the command line.
+        adapter: which of `data_tools.engines.serving` speaks with it.
+        env_id: its id there.
+        imports: modules to import first, so that the id is registered.
+        own_python: whether it wants an interpreter of its own, given by `--engine-python`.
+        advice: what to do where it cannot be imported.
+        start_seconds: how long starting it or a new episode may take before it counts as hanging.
     """
 
-    module: str
+    name: str
+    adapter: str
     env_id: str
-    fps: float
-    packages: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()
+    own_python: bool = False
+    advice: str = "run `mstv-data doctor`"
+    start_seconds: float = 300.0
 
-    def make(self, size: tuple[int, int], action_mode: str) -> gymnasium.Env[Any, Any]:
-        """An environment with frames of `size` (H, W) pixels and `discrete` or `vector` actions.
+    @property
+    def key(self) -> str:
+        """The name as part of an episode's key."""
+        return safe_key(self.name)
 
-        Raises:
-            UserError: the engine is not installed, or refuses the settings.
-        """
-        try:
-            importlib.import_module(self.module)
-            return gymnasium.make(self.env_id, disable_env_checker=True, size=size, action_mode=action_mode)
-        except ImportError as error:
-            raise UserError(f"engine {self.env_id}: cannot be imported ({error}): install what it needs") from None
-        except (ValueError, TypeError) as error:
-            raise UserError(f"engine {self.env_id}: {error}") from None
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """What an engine is asked for.
+
+    Attributes:
+        engine: which one.
+        size: (H, W) of the frames in pixels.
+        action_mode: "discrete" or "vector", for engines that have both.
+        python: interpreter that runs it; None takes this one.
+        step_seconds: how long a step may take before the engine counts as hanging.
+        options: further arguments of a Gymnasium environment's constructor.
+    """
+
+    engine: Engine
+    size: tuple[int, int]
+    action_mode: str = "discrete"
+    python: str | None = None
+    step_seconds: float = 60.0
+    options: tuple[tuple[str, str | int | float | bool], ...] = ()
 
 
 ENGINES = {
-    "blockworld": Engine("data_tools.engines.blockworld", "mstv/BlockWorld-v0", 20.0, ("numba", "numpy", "gymnasium"))
+    engine.name: engine
+    for engine in (
+        Engine("blockworld", "gymnasium", "mstv/BlockWorld-v0", ("data_tools.engines.blockworld",)),
+        Engine("luanti", "gymnasium", "mstv/Luanti-v0", ("data_tools.engines.luanti",)),
+        Engine("minerl", "minerl", "MineRLNavigate-v0", own_python=True, advice="`make minerl-env` makes one"),
+        Engine("craftground", "craftground", "craftground", own_python=True, advice="`make craftground-env` makes one"),
+    )
 }
+GYM = "gym:"
+"""Prefix of an engine's name that is followed by any Gymnasium id."""
 
 
-def action_spec(env: gymnasium.Env[Any, Any]) -> ActionSpec:
-    """What the environment's actions are: `discrete` for a Discrete space, else `vector`."""
-    unwrapped: Any = env.unwrapped
-    if isinstance(env.action_space, gymnasium.spaces.Discrete):
-        return ActionSpec(kind="discrete", names=tuple(unwrapped.action_names), units=tuple(unwrapped.action_units))
-    return ActionSpec(kind="vector", names=tuple(unwrapped.action_names), units=tuple(unwrapped.action_units))
+def find_engine(name: str) -> Engine:
+    """The engine of a name.
+
+    Raises:
+        UserError: no engine has that name.
+    """
+    if name in ENGINES:
+        return ENGINES[name]
+    if name.startswith(GYM) and len(name) > len(GYM):
+        return Engine(
+            name, "gymnasium", name.removeprefix(GYM), advice="install the package that registers it, or see its page"
+        )
+    raise UserError(f"engine {name!r}: choose from {', '.join(ENGINES)}, or {GYM}ID with any Gymnasium id")

@@ -9,6 +9,7 @@ import numpy as np
 
 from mstv.data.schema import (
     ACTIONS,
+    CAMPAIGN,
     MANIFEST,
     POSES,
     RECORD,
@@ -39,7 +40,11 @@ def complete_episodes(folder: Path) -> dict[str, Episode]:
     """
     if not folder.is_dir():
         return {}
-    names = sorted(name for name in os.listdir(folder) if name.endswith(f".{RECORD}") and not name.startswith("."))
+    names = sorted(
+        name
+        for name in os.listdir(folder)
+        if name.endswith(f".{RECORD}") and not name.startswith(".") and name != CAMPAIGN
+    )
     if MANIFEST in names:
         raise UserError(f"{folder}: holds a set of shards ({MANIFEST}), not raw episodes: give another folder")
     episodes = {}

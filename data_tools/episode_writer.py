@@ -1,6 +1,7 @@
 """The one writer of raw episodes."""
 
 import contextlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -8,7 +9,8 @@ from types import TracebackType
 import numpy as np
 
 from data_tools.episode import member_path, remove_episode
-from mstv.data.schema import ACTIONS, POSES, RECORD, VIDEO, ActionSpec, Episode, Source, array_sha256, atomic_path
+from data_tools.output_folder import committing
+from mstv.data.schema import ACTIONS, POSES, RECORD, VIDEO, ActionSpec, Episode, Source, array_sha256, temporary_path
 from mstv.data.shards import npy_bytes
 from mstv.data.video import CRF, VideoWriter, frames_sha256
 from mstv.errors import UserError
@@ -16,6 +18,9 @@ from mstv.errors import UserError
 
 class EpisodeWriter:
     """Writes one raw episode as its frames come; a context manager, and on an error nothing of the episode stays.
+
+    All files are written under temporary names and get theirs together at the end. If another process has completed
+    the episode meanwhile, its files stay and these are dropped.
 
     Args:
         folder: receives `<key>.mp4`, `<key>.actions.npy`, `<key>.poses.npy` and last `<key>.json`.
@@ -71,7 +76,7 @@ class EpisodeWriter:
     def __enter__(self) -> "EpisodeWriter":
         remove_episode(self._folder, self._key)
         with contextlib.ExitStack() as stack:
-            self._temporary = stack.enter_context(atomic_path(member_path(self._folder, self._key, VIDEO)))
+            self._temporary = stack.enter_context(temporary_path(member_path(self._folder, self._key, VIDEO)))
             self._video = VideoWriter(self._temporary, self._fps, self._crf, where=self._key)
             self._stack = stack.pop_all()
         return self
@@ -79,20 +84,23 @@ class EpisodeWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        try:
-            with self._stack:
-                self._video.__exit__(kind, error, traceback)
-                if error is not None:
-                    raise error
-                self._write_arrays()
-            if not self._hold_record:
-                self.episode.write(member_path(self._folder, self._key, RECORD))
-        except BaseException:
-            remove_episode(self._folder, self._key)
-            raise
+        with self._stack:
+            self._video.__exit__(kind, error, traceback)
+            if error is not None:
+                return
+            written = {VIDEO: self._temporary, **self._write_arrays()}
+            record = member_path(self._folder, self._key, RECORD)
+            with committing(self._folder):
+                if record.is_file():
+                    return
+                # The record last: where it is, the episode is whole.
+                for extension, temporary in written.items():
+                    os.replace(temporary, member_path(self._folder, self._key, extension))
+                if not self._hold_record:
+                    self.episode.write(record)
 
-    def _write_arrays(self) -> None:
-        """Write actions and poses and make the record; the video is closed but not yet renamed."""
+    def _write_arrays(self) -> dict[str, Path]:
+        """Make the record, and write actions and poses under temporary names; these by extension."""
         num_frames, size = self._video.num_frames, self._video.size
         assert size is not None
         actions = self._spec.null(num_frames)
@@ -103,13 +111,15 @@ class EpisodeWriter:
         self._spec.check(actions, num_frames, self._key)
         if self._poses and len(self._poses) != num_frames:
             raise UserError(f"{self._key}: {len(self._poses)} poses for {num_frames} frames")
+        written: dict[str, Path] = {}
         checksums = {"frames": frames_sha256(self._temporary)[0]}
         arrays = {"actions": (ACTIONS, actions), "poses": (POSES, np.stack(self._poses) if self._poses else None)}
         for name, (extension, array) in arrays.items():
             if array is not None:
                 checksums[name] = array_sha256(array)
-                with atomic_path(member_path(self._folder, self._key, extension)) as temporary:
-                    temporary.write_bytes(npy_bytes(array))
+                path = member_path(self._folder, self._key, extension)
+                written[extension] = self._stack.enter_context(temporary_path(path))
+                written[extension].write_bytes(npy_bytes(array))
         self.episode = Episode(
             key=self._key,
             fps=self._fps,
@@ -122,6 +132,7 @@ class EpisodeWriter:
             subset=self._subset,
             checksums=checksums,
         )
+        return written
 
 
 def write_episode(

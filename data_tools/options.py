@@ -54,8 +54,44 @@ def fractions(text: str) -> tuple[float, float, float]:
     return train, validation, test
 
 
+def seconds(text: str) -> float:
+    """Read a duration in seconds, > 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 86400:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration: give seconds, in (0, 86400]")
+    return value
+
+
+def pair(text: str) -> tuple[str, str | int | float | bool]:
+    """Read NAME=VALUE; the value is a number, true, false or text."""
+    name, equals, value = text.partition("=")
+    if not (equals and name.isidentifier()):
+        raise argparse.ArgumentTypeError(f"{text!r}: give NAME=VALUE, such as max_steps=100")
+    if value.lower() in ("true", "false"):
+        return name, value.lower() == "true"
+    for kind in (int, float):
+        try:
+            return name, kind(value)
+        except ValueError:
+            continue
+    return name, value
+
+
 def add_workers(parser: argparse.ArgumentParser) -> None:
-    """Add `--workers`."""
+    """Add `--workers`, `--cluster` and `--cluster-address`."""
     parser.add_argument(
         "--workers", type=positive, default=2, help="worker processes; the result is the same for any (default: 2)"
+    )
+    parser.add_argument(
+        "--cluster",
+        choices=("ray", "dask"),
+        help="run on a cluster, whose workers see the same folders (default: this machine's processes)",
+    )
+    parser.add_argument(
+        "--cluster-address",
+        metavar="HOST:PORT",
+        help="of its scheduler (default: one is started on this machine for the while)",
     )

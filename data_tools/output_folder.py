@@ -1,44 +1,95 @@
-"""An output folder: proven writable before work begins, and swept of half-written files after."""
+"""An output folder: proven writable, used by one command at a time, and swept of half-written files."""
 
 import contextlib
+import fcntl
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from mstv.data.schema import HOST
 from mstv.errors import UserError
 
-_TEMPORARY = re.compile(r"^\..+\.(\d+)\.tmp$")
-"""Names that `atomic_path` gives; the number is the writing process."""
+_TEMPORARY = re.compile(r"^\..+\.([A-Za-z0-9_]+)-(\d+)\.tmp$")
+"""Names that `atomic_path` gives: the writing machine and process."""
+_LOCK = ".lock"
+_FORGOTTEN_SECONDS = 86400
+"""Age from which another machine's temporary file is taken for left behind."""
 
 
 @contextlib.contextmanager
 def output_folder(folder: Path) -> Iterator[Path]:
-    """Make `folder`, and leave no temporary file of a process that ended, before the work or after it failed.
+    """Make `folder` and hold it alone; leave no temporary file of a process that ended, before the work or after it.
+
+    The system lets go of the folder when this process ends, however it ends.
 
     Raises:
-        UserError: the folder cannot be made or written.
+        UserError: the folder cannot be made or written, or another command writes there.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe.{os.getpid()}.tmp"
-        probe.touch()
-        probe.unlink()
+        lock = _held(folder)
     except OSError as error:
         reason = "a file stands in its place" if isinstance(error, FileExistsError) else error.strerror
         raise UserError(f"{folder}: cannot be written ({reason}): choose another output folder") from None
-    _sweep(folder)
     try:
+        _sweep(folder)
         yield folder
     finally:
         _sweep(folder)
+        # Removed while it is held, so that nobody is shut out by a file that somebody else removes.
+        (folder / _LOCK).unlink(missing_ok=True)
+        os.close(lock)
+
+
+def _held(folder: Path) -> int:
+    """Descriptor of the folder's lock file, locked where the file system can."""
+    path = folder / _LOCK
+    while True:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(lock, 200).decode(errors="replace").strip() or "another process"
+            os.close(lock)
+            raise UserError(f"{folder}: {holder} writes there: wait for it, or choose another output folder") from None
+        except OSError:  # a file system without locks; episodes and tars are whole all the same
+            return lock
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock), path.stat()):
+                os.ftruncate(lock, 0)
+                os.pwrite(lock, f"process {os.getpid()} on {HOST}\n".encode(), 0)
+                return lock
+        os.close(lock)  # the file was removed by who held it before
+
+
+@contextlib.contextmanager
+def committing(folder: Path) -> Iterator[None]:
+    """Be the only process that renames files of one artefact into `folder`, for the moment that it takes."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _sweep(folder: Path) -> None:
     for name in os.listdir(folder):
         match = _TEMPORARY.match(name)
-        if match and not _is_running(int(match[1])):
+        if match and not _in_use(folder / name, match[1], int(match[2])):
             (folder / name).unlink(missing_ok=True)
+
+
+def _in_use(path: Path, host: str, process: int) -> bool:
+    if host == HOST:
+        return _is_running(process)
+    try:
+        return time.time() - path.stat().st_mtime < _FORGOTTEN_SECONDS
+    except FileNotFoundError:
+        return False
 
 
 def _is_running(process: int) -> bool:

@@ -1,16 +1,24 @@
 """Independent tasks in worker processes, with results as they come and a progress bar."""
 
 import contextlib
+import functools
+import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from joblib import Parallel, delayed
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from joblib.parallel import get_active_backend
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from mstv.errors import UserError
+
 Result = TypeVar("Result")
+_MOST_LOSSES = 3
 
 
 def run_tasks(
@@ -18,15 +26,45 @@ def run_tasks(
 ) -> Iterator[tuple[int, Result]]:
     """Yield (index of the task, result of `function(*task)`) in the order in which the tasks end.
 
-    joblib runs them, so that `joblib.parallel_config` moves them to a cluster; one worker runs them in this process.
-    The first error ends the others and is raised.
+    joblib runs them, so that `data_tools.cluster` moves them to a cluster; one worker runs them in this process.
+    The first error ends the others and is raised. Where a worker process is killed, tasks that have not ended are
+    begun again in new ones. Workers end with this process, however it ends.
+
+    Raises:
+        UserError: workers are killed again and again without ending a task.
     """
-    with _interrupts_ignored():
-        results = Parallel(n_jobs=max(1, min(workers, len(tasks))), return_as="generator_unordered", batch_size=1)(
-            delayed(_numbered)(function, index, task) for index, task in enumerate(tasks)
-        )
-    with contextlib.closing(results):
-        yield from results
+    left = set(range(len(tasks)))
+    losses = 0
+    while left:
+        try:
+            # After a loss a lone task keeps out of this process, which would be killed in its turn.
+            count = max(min(workers, len(left)), 2 if losses else 1)
+            for index, result in _run_once(function, [(index, tasks[index]) for index in sorted(left)], count):
+                left.discard(index)
+                losses = 0
+                yield index, result
+        except TerminatedWorkerError:
+            losses += 1
+            if losses > _MOST_LOSSES:
+                raise UserError(
+                    f"worker processes were killed {losses} times without ending anything, as a machine out of "
+                    "memory does: use fewer --workers"
+                ) from None
+
+
+def _run_once(
+    function: Callable[..., Result], tasks: list[tuple[int, tuple[Any, ...]]], count: int
+) -> Iterator[tuple[int, Result]]:
+    calls = [delayed(_numbered)(os.getpid(), function, index, task) for index, task in tasks]
+    if get_active_backend()[0].supports_return_generator:
+        with _interrupts_ignored():
+            results = Parallel(n_jobs=count, return_as="generator_unordered", batch_size=1)(calls)
+        with contextlib.closing(results):
+            yield from results
+    else:  # Ray's, which gives results only when all are there, and so gets few at a time
+        with Parallel(n_jobs=count, batch_size=1) as parallel:
+            for start in range(0, len(calls), count):
+                yield from parallel(calls[start : start + count])
 
 
 @contextlib.contextmanager
@@ -46,8 +84,22 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _numbered(function: Callable[..., Result], index: int, task: tuple[Any, ...]) -> tuple[int, Result]:
+def _numbered(parent: int, function: Callable[..., Result], index: int, task: tuple[Any, ...]) -> tuple[int, Result]:
+    if os.getppid() == parent:
+        _end_with(parent)
     return index, function(*task)
+
+
+@functools.cache
+def _end_with(parent: int) -> None:
+    """End this worker once the process that started it is gone: it would go on writing where another writes."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 class Bar:
@@ -84,6 +136,10 @@ class Bar:
         elapsed = self._progress.tasks[0].elapsed
         rate = f"{self._frames / elapsed:.0f} frames/s" if elapsed else ""
         self._progress.update(self._task, advance=1, rate=rate)
+
+    def tell(self, text: str) -> None:
+        """Print a line above the bar."""
+        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> "Bar":
         self._progress.start()

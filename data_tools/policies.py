@@ -8,8 +8,14 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from data_tools.engine_process import ActionRange
+from mstv.errors import UserError
+
 FORWARD, TURN_LEFT, TURN_RIGHT = 0, 1, 2
-"""Ids of the discrete actions that the policies speak; `action_names` of an engine says the same."""
+"""Ids of the discrete actions that the walkers speak; `WALK_ACTIONS` are their names."""
+WALK_ACTIONS = ("forward", "turn_left", "turn_right")
+VECTOR_COLUMNS = ("move", "strafe", "jump", "yaw_degrees", "pitch_degrees")
+"""Columns that `RandomExplorer` speaks, as in BlockWorld."""
 
 
 class Policy(Protocol):
@@ -159,4 +165,81 @@ class RandomExplorer:
         return np.array([move, 0.0, jump, self._yaw_rate, look], np.float32)
 
 
-POLICIES: dict[str, type[LoopWalk] | type[RandomExplorer]] = {"loopwalk": LoopWalk, "random": RandomExplorer}
+class Uniform:
+    """Draws actions evenly from all that an engine takes, and holds each for some frames; for any engine.
+
+    Args:
+        actions: what the engine takes; a column without bounds is drawn from a standard normal.
+        hold: frames for which one action is held, >= 1.
+
+    Raises:
+        ValueError: `hold` below 1.
+    """
+
+    def __init__(self, actions: ActionRange, hold: int = 4) -> None:
+        if hold < 1:
+            raise ValueError(f"hold must be >= 1 frame, got {hold}")
+        self._actions = actions
+        self.hold = hold
+        self._rng: np.random.Generator | None = None
+
+    def reset(self, rng: np.random.Generator) -> None:
+        """Begin an episode."""
+        self._rng = rng
+        self._left = 0
+
+    def act(self, info: Mapping[str, Any]) -> int | NDArray[np.float32]:
+        """Return the next action.
+
+        Raises:
+            RuntimeError: before the first reset.
+        """
+        if self._rng is None:
+            raise RuntimeError("call reset(rng) before act()")
+        if self._left == 0:
+            self._held, self._left = self._draw(self._rng), self.hold
+        self._left -= 1
+        return self._held
+
+    def _draw(self, rng: np.random.Generator) -> int | NDArray[np.float32]:
+        actions = self._actions
+        if actions.spec.kind == "discrete":
+            return int(rng.integers(actions.spec.size))
+        bounded = np.isfinite(actions.low) & np.isfinite(actions.high)
+        # A whole number is rounded from the widened range, so that its ends are as likely as the rest.
+        margin = np.where(actions.whole, 0.5, 0.0)
+        low, high = np.where(bounded, actions.low - margin, -1), np.where(bounded, actions.high + margin, 1)
+        drawn = np.where(bounded, rng.uniform(low, high), rng.standard_normal(len(low)))
+        drawn = np.where(actions.whole, np.rint(drawn), drawn)
+        return np.clip(drawn, actions.low, actions.high).astype(np.float32)
+
+
+POLICIES: dict[str, type[LoopWalk] | type[RandomExplorer] | type[Uniform]] = {
+    "loopwalk": LoopWalk,
+    "random": RandomExplorer,
+    "uniform": Uniform,
+}
+
+
+def make_policy(name: str, actions: ActionRange) -> Policy:
+    """A policy that speaks the actions of an engine.
+
+    Args:
+        name: in `POLICIES`.
+        actions: what the engine takes.
+
+    Raises:
+        UserError: the policy does not speak them.
+    """
+    policy: Any = POLICIES[name]
+    if issubclass(policy, Uniform):
+        return policy(actions)
+    spec = actions.spec
+    if spec.kind == "discrete" and spec.names[: len(WALK_ACTIONS)] == WALK_ACTIONS:
+        return policy()
+    if spec.kind == "vector" and spec.names == VECTOR_COLUMNS and issubclass(policy, RandomExplorer):
+        return policy("vector")
+    raise UserError(
+        f"policy {name}: speaks no {spec.kind} actions with the names {', '.join(spec.names)}: "
+        "use --policy uniform, or another --action-mode"
+    )

@@ -1,26 +1,27 @@
 """`mstv-data record`: an engine and a policy make raw episodes, the same ones for any number of workers."""
 
 import argparse
-import functools
+import dataclasses
 import hashlib
-import inspect
+import shlex
+import sys
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import gymnasium
 import numpy as np
 
 import mstv
 from data_tools import options
-from data_tools.engine import ENGINES, action_spec
+from data_tools.campaign import Campaign, Session, earlier_sessions, new_session, now
+from data_tools.engine import ENGINES, GYM, EngineSettings, find_engine
+from data_tools.engine_process import ActionRange, EngineFailure, EngineProcess, View
 from data_tools.episode import check_same, complete_episodes, remove_episode
 from data_tools.episode_writer import EpisodeWriter
+from data_tools.fitting import Fitting
 from data_tools.output_folder import output_folder
 from data_tools.parallel import Bar, run_tasks
-from data_tools.policies import POLICIES, Policy
-from mstv.data.schema import Episode, Source, safe_key
+from data_tools.policies import POLICIES, make_policy
+from mstv.data.schema import CAMPAIGN, Episode, Source
 from mstv.errors import UserError
 
 
@@ -29,27 +30,28 @@ class Recording:
     """Settings that fix every episode of a recording; episode i follows from them and from i alone.
 
     Attributes:
-        engine, policy: names in `ENGINES` and `POLICIES`.
+        engine: which engine, and what it is asked for.
+        policy: a name in `POLICIES`.
         num_frames: T of each episode.
-        size: (H, W) in pixels.
-        action_mode: `discrete` or `vector`.
         seed: of all worlds and walks.
         num_worlds: episodes cycle through this many worlds; None gives each its own.
-        fps: frames a second written into the video; one engine step is one frame.
+        fps: frames a second written into the video; None takes the engine's own. One engine step is one frame.
+        min_frames: an episode that the engine ends by itself counts from so many frames on; None: from `num_frames`.
+        retries: how often an episode is begun again, in a new process of the engine, after one crashed or hung.
     """
 
-    engine: str
+    engine: EngineSettings
     policy: str
     num_frames: int
-    size: tuple[int, int]
-    action_mode: str = "discrete"
     seed: int = 0
     num_worlds: int | None = None
-    fps: float = 20.0
+    fps: float | None = None
+    min_frames: int | None = None
+    retries: int = 3
 
     def key(self, index: int) -> str:
         """Key of episode `index`."""
-        return f"{safe_key(self.engine)}-{index:06d}"
+        return f"{self.engine.engine.key}-{index:06d}"
 
     def world(self, index: int) -> int:
         """Seed of the world of episode `index`, in [0, 2^31)."""
@@ -64,124 +66,244 @@ class Recording:
         digest = hashlib.sha256(f"{self.seed}/{purpose}/{index}".encode()).digest()
         return int.from_bytes(digest[:4], "big") >> 1
 
-    def source(self, index: int) -> Source:
+    def source(self, index: int, engine_versions: dict[str, str]) -> Source:
         """Where episode `index` comes from."""
-        packages = ENGINES[self.engine].packages
         return Source(
-            engine=self.engine,
-            versions={"mstv": mstv.__version__, **{package: version(package) for package in packages}},
-            world=f"{safe_key(self.engine)}-{self.world(index)}",
+            engine=self.engine.engine.name,
+            versions={"mstv": mstv.__version__, **engine_versions},
+            world=f"{self.engine.engine.key}-{self.world(index)}",
             seed=self.episode_seed(index),
             policy=self.policy,
-            settings={"action_mode": self.action_mode},
+            settings={"action_mode": self.engine.action_mode},
         )
 
-    def make_policy(self) -> Policy:
-        """The policy, for this action mode.
 
-        Raises:
-            UserError: it does not speak this action mode.
-        """
-        policy: Any = POLICIES[self.policy]
-        # A policy that takes no action mode speaks discrete actions only.
-        if "action_mode" in inspect.signature(policy).parameters:
-            return policy(action_mode=self.action_mode)
-        if self.action_mode != "discrete":
-            raise UserError(
-                f"policy {self.policy}: speaks no {self.action_mode} actions: "
-                "use --action-mode discrete, or another --policy"
-            )
-        return policy()
+@dataclass(frozen=True)
+class Recorded:
+    """A recorded episode, and what engines died of on the way to it."""
+
+    episode: Episode
+    engine_failures: tuple[str, ...]
 
 
-@functools.lru_cache(maxsize=1)
-def _environment(engine: str, size: tuple[int, int], action_mode: str) -> gymnasium.Env[Any, Any]:
-    """The environment, kept from episode to episode; `reset` makes it forget."""
-    return ENGINES[engine].make(size, action_mode)
+class _Running:
+    """The engine of this process, kept from episode to episode; `reset` makes it forget."""
+
+    def __init__(self) -> None:
+        self._settings: EngineSettings | None = None
+        self._engine: EngineProcess | None = None
+
+    def get(self, settings: EngineSettings) -> EngineProcess:
+        """The running engine, started if need be."""
+        if self._engine is None or settings != self._settings:
+            self.end()
+            self._engine, self._settings = EngineProcess(settings), settings
+        return self._engine
+
+    def end(self) -> None:
+        """End it, if it runs."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
+
+    def kill(self) -> None:
+        """End it at once, if it runs."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.kill()
 
 
-def record_episode(folder: Path, recording: Recording, index: int) -> Episode:
-    """Record episode `index` into `folder`; frame 0 is what `reset` shows, with the null action.
+_running = _Running()
+
+
+def record_episode(folder: Path, recording: Recording, index: int) -> Recorded:
+    """Record episode `index` into `folder`; frame 0 is what a reset shows, with the null action.
+
+    An engine that crashes or hangs is killed, and the episode begun again in a new one.
 
     Raises:
-        UserError: the engine ended the episode too early, or the folder cannot be written.
+        UserError: the engine failed too often or ended the episode too early, or the folder cannot be written.
     """
-    env = _environment(recording.engine, recording.size, recording.action_mode)
-    spec, policy, seed = action_spec(env), recording.make_policy(), recording.episode_seed(index)
-    writer = EpisodeWriter(folder, recording.key(index), recording.fps, recording.source(index), spec)
-    null = spec.null(1)
-    assert null is not None
-    with writer:
-        frame, info = env.reset(seed=seed, options={"world": recording.world(index)})
-        policy.reset(np.random.default_rng(seed))
-        writer.add(_pixels(frame), null[0], info.get("pose"))
-        for number in range(1, recording.num_frames):
-            action = policy.act(info)
-            frame, _, terminated, truncated, info = env.step(action)
-            writer.add(_pixels(frame), action, info.get("pose"))
-            if (terminated or truncated) and number + 1 < recording.num_frames:
+    failures: list[str] = []
+    while True:
+        try:
+            return Recorded(_attempt(folder, recording, index), tuple(failures))
+        except EngineFailure as failure:
+            _running.kill()
+            failures.append(f"{recording.key(index)}: {failure}")
+            if len(failures) > recording.retries:
                 raise UserError(
-                    f"{recording.key(index)}: the engine ended the episode after {number + 1} frames: "
-                    f"choose --frames {number + 1} or less"
-                )
+                    f"{failures[-1]}: {len(failures)} times in a row; "
+                    "run `mstv-data doctor`, or give --step-seconds more if the engine is only slow"
+                ) from None
+        except BaseException:
+            _running.kill()
+            raise
+
+
+def _attempt(folder: Path, recording: Recording, index: int) -> Episode:
+    engine = _running.get(recording.engine)
+    spec, policy, seed = (
+        engine.actions.spec,
+        make_policy(recording.policy, engine.actions),
+        recording.episode_seed(index),
+    )
+    source = recording.source(index, engine.versions)
+    writer = EpisodeWriter(folder, recording.key(index), recording.fps or engine.fps, source, spec)
+    null, fit = spec.null(1), Fitting(recording.engine.size)
+    assert null is not None
+    least = recording.min_frames or recording.num_frames
+    with writer:
+        view = engine.reset(seed, recording.world(index))
+        policy.reset(np.random.default_rng(seed))
+        writer.add(fit(view.frame), null[0], view.pose)
+        for number in range(1, recording.num_frames):
+            if view.ended:
+                if number < least:
+                    raise UserError(
+                        f"{recording.key(index)}: the engine ended the episode after {number} frames: "
+                        f"choose --min-frames {number} or less"
+                    )
+                break
+            action = policy.act(_seen(view))
+            view = engine.step(action)
+            writer.add(fit(view.frame), action, view.pose)
     return writer.episode
 
 
-def _pixels(observation: Any) -> np.ndarray:
-    return observation["pov"] if isinstance(observation, dict) else observation
+def _seen(view: View) -> dict[str, np.ndarray]:
+    return {} if view.pose is None else {"pose": view.pose}
 
 
-def record(folder: Path, recording: Recording, num_episodes: int, workers: int) -> tuple[int, int]:
+def record(
+    folder: Path, recording: Recording, num_episodes: int, workers: int, command: str = "", cluster: str | None = None
+) -> tuple[int, int]:
     """Record episodes 0 .. `num_episodes` - 1, except those that are complete already.
+
+    Args:
+        folder: of the raw episodes; a campaign manifest is kept there.
+        recording: what to record.
+        num_episodes: episodes there shall be in the end.
+        workers: episodes at a time.
+        command, cluster: for the campaign manifest.
 
     Returns:
         (episodes recorded now, episodes that were there already).
 
     Raises:
-        UserError: an existing episode was made with other settings (found before anything is recorded), or the
-            folder cannot be written.
+        UserError: the policy does not fit the engine, an existing episode was made with other settings (both found
+            before anything is recorded), the engine failed too often, or the folder cannot be written.
     """
-    recording.make_policy()
-    spec = action_spec(_environment(recording.engine, recording.size, recording.action_mode))
-    with output_folder(folder):
-        existing = complete_episodes(folder)
-        missing = []
-        for index in range(num_episodes):
-            if recording.key(index) not in existing:
-                missing.append(index)
-                continue
-            source = recording.source(index)
-            wanted = {
-                "source.engine": source.engine,
-                "source.policy": source.policy,
-                "num_frames": recording.num_frames,
-                "height": recording.size[0],
-                "width": recording.size[1],
-                "fps": recording.fps,
-                "source.settings.action_mode": recording.action_mode,
-                "source.seed": source.seed,
-                "source.world": source.world,
-                "actions": spec,
-            }
-            check_same(folder, existing[recording.key(index)], wanted)
-        try:
-            with Bar("record", num_episodes, "episodes") as bar:
-                bar.skip(num_episodes - len(missing))
-                for _, episode in run_tasks(record_episode, [(folder, recording, index) for index in missing], workers):
-                    bar.advance(episode.num_frames)
-        except BaseException:
+    try:
+        engine = _running.get(recording.engine)
+    except EngineFailure as failure:
+        raise UserError(f"{failure}: run `mstv-data doctor`") from None
+    try:
+        make_policy(recording.policy, engine.actions)
+        recording = dataclasses.replace(recording, fps=recording.fps or engine.fps)
+        with output_folder(folder):
+            missing = _missing(folder, recording, num_episodes, engine.actions)
+            if missing:
+                session = new_session(command, workers, cluster, engine.versions)
+                campaign = _campaign(folder, recording, num_episodes, engine, session)
+                _record_missing(folder, recording, missing, workers, campaign)
+    finally:
+        _running.end()
+    return len(missing), num_episodes - len(missing)
+
+
+def _missing(folder: Path, recording: Recording, num_episodes: int, actions: ActionRange) -> list[int]:
+    """Episodes that are still to be recorded, once those that are there are known to fit."""
+    existing = complete_episodes(folder)
+    missing = []
+    for index in range(num_episodes):
+        if recording.key(index) in existing:
+            _check_existing(folder, existing[recording.key(index)], recording, index, actions)
+        else:
+            missing.append(index)
+    return missing
+
+
+def _record_missing(folder: Path, recording: Recording, missing: list[int], workers: int, campaign: Campaign) -> None:
+    """Record episodes, and tell of it in the campaign manifest as it goes on."""
+    campaign.write(folder / CAMPAIGN)
+    recorded = 0
+    failures: tuple[str, ...] = ()
+    outcome, problem = "failed", None
+    try:
+        with Bar("record", campaign.num_episodes, "episodes") as bar:
+            bar.skip(campaign.num_episodes - len(missing))
+            tasks = [(folder, recording, index) for index in missing]
+            for _, result in run_tasks(record_episode, tasks, workers):
+                recorded += 1
+                failures += result.engine_failures
+                for text in result.engine_failures:
+                    bar.tell(f"engine restarted: {text}")
+                bar.advance(result.episode.num_frames)
+                campaign = campaign.of_last(recorded=recorded, engine_failures=failures)
+                campaign.write(folder / CAMPAIGN)
+        outcome = "finished"
+    except KeyboardInterrupt:
+        outcome = "interrupted"
+        raise
+    except UserError as error:
+        problem = str(error)
+        raise
+    finally:
+        campaign.of_last(ended=now(), outcome=outcome, error=problem).write(folder / CAMPAIGN)
+        if outcome != "finished":
             complete = complete_episodes(folder)
             for index in missing:
                 if recording.key(index) not in complete:
                     remove_episode(folder, recording.key(index))
-            raise
-    return len(missing), num_episodes - len(missing)
+
+
+def _check_existing(folder: Path, episode: Episode, recording: Recording, index: int, actions: ActionRange) -> None:
+    source = recording.source(index, {})
+    wanted = {
+        "source.engine": source.engine,
+        "source.policy": source.policy,
+        "height": recording.engine.size[0],
+        "width": recording.engine.size[1],
+        "fps": recording.fps,
+        "source.settings.action_mode": recording.engine.action_mode,
+        "source.seed": source.seed,
+        "source.world": source.world,
+        "actions": actions.spec,
+    }
+    if recording.min_frames is None or not recording.min_frames <= episode.num_frames <= recording.num_frames:
+        wanted["num_frames"] = recording.num_frames
+    check_same(folder, episode, wanted)
+
+
+def _campaign(
+    folder: Path, recording: Recording, num_episodes: int, engine: EngineProcess, session: Session
+) -> Campaign:
+    return Campaign(
+        engine=recording.engine.engine.name,
+        policy=recording.policy,
+        seed=recording.seed,
+        num_episodes=num_episodes,
+        num_frames=recording.num_frames,
+        size=recording.engine.size,
+        fps=recording.fps or engine.fps,
+        num_worlds=recording.num_worlds,
+        actions=engine.actions.spec,
+        sessions=(*earlier_sessions(folder), session),
+    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `mstv-data record`."""
-    parser.add_argument("--engine", choices=sorted(ENGINES), default="blockworld", help="(default: blockworld)")
-    parser.add_argument("--policy", choices=sorted(POLICIES), default="loopwalk", help="who walks (default: loopwalk)")
+    parser.add_argument(
+        "--engine",
+        default="blockworld",
+        metavar="NAME",
+        help=f"{', '.join(ENGINES)}, or {GYM}ID with any Gymnasium id (default: blockworld)",
+    )
+    parser.add_argument(
+        "--policy", choices=sorted(POLICIES), default="loopwalk", help="who chooses actions (default: loopwalk)"
+    )
     parser.add_argument(
         "--episodes", type=options.positive, default=64, help="episodes there shall be in the end (default: 64)"
     )
@@ -198,22 +320,62 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--fps", type=options.rate, help="frames a second in the video (default: the engine's own)")
     parser.add_argument("--action-mode", choices=("discrete", "vector"), default="discrete", help="(default: discrete)")
+    parser.add_argument(
+        "--min-frames",
+        type=options.positive,
+        metavar="N",
+        help="keep an episode that the engine ends by itself if it has N frames (default: those of --frames)",
+    )
+    parser.add_argument("--engine-python", metavar="PYTHON", help="interpreter of the engine's own environment")
+    parser.add_argument(
+        "--engine-option",
+        type=options.pair,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="argument of the environment's constructor; may be repeated",
+    )
+    parser.add_argument(
+        "--step-seconds",
+        type=options.seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help="an engine that takes longer for a frame hangs, and is restarted (default: 60)",
+    )
+    parser.add_argument(
+        "--retries",
+        type=options.natural,
+        default=3,
+        metavar="N",
+        help="begin an episode again so often after its engine crashed or hung (default: 3)",
+    )
     options.add_workers(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run `mstv-data record`."""
+    if arguments.min_frames and arguments.min_frames > arguments.frames:
+        raise UserError(f"--min-frames {arguments.min_frames}: is more than --frames {arguments.frames}")
     recording = Recording(
-        engine=arguments.engine,
+        engine=EngineSettings(
+            engine=find_engine(arguments.engine),
+            size=arguments.size,
+            action_mode=arguments.action_mode,
+            python=arguments.engine_python,
+            step_seconds=arguments.step_seconds,
+            options=tuple(arguments.engine_option),
+        ),
         policy=arguments.policy,
         num_frames=arguments.frames,
-        size=arguments.size,
-        action_mode=arguments.action_mode,
         seed=arguments.seed,
         num_worlds=arguments.worlds,
-        fps=arguments.fps or ENGINES[arguments.engine].fps,
+        fps=arguments.fps,
+        min_frames=arguments.min_frames,
+        retries=arguments.retries,
     )
-    new, old = record(arguments.out, recording, arguments.episodes, arguments.workers)
+    command = shlex.join(["mstv-data", *sys.argv[1:]])
+    new, old = record(arguments.out, recording, arguments.episodes, arguments.workers, command, arguments.cluster)
     already = f" ({old} were there already)" if old else ""
-    print(f"{arguments.out}: recorded {new} episodes of {recording.num_frames} frames{already}")
+    least = "up to " if recording.min_frames else ""
+    print(f"{arguments.out}: recorded {new} episodes of {least}{recording.num_frames} frames{already}")
     return 0

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +29,11 @@ MANIFEST = "manifest.json"
 VIDEO, ACTIONS, POSES, RECORD = "mp4", "actions.npy", "poses.npy", "json"
 TOKENIZER_COPY = "tokenizer.ckpt"
 """The tokenizer checkpoint that stands inside every latents folder, so that the folder can be decoded alone."""
+CAMPAIGN = "recording.campaign.json"
+"""Who recorded a folder of raw episodes, when and how; no episode has such a name, for a key holds no dot."""
 MAKER = f"mstv {mstv.__version__}"
+HOST = re.sub(r"[^A-Za-z0-9]+", "_", socket.gethostname()) or "host"
+"""Name of this machine, as it stands in the names of temporary files, since a folder may be shared by many."""
 KEY_PATTERN = r"^[A-Za-z0-9_-]+$"
 """An episode key holds no dot (webdataset cuts names at the first one) and no slash (nothing leaves its folder)."""
 
@@ -314,7 +319,19 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         UserError: the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary_path(path) as temporary:
+        yield temporary
+        os.replace(temporary, path)
+
+
+@contextmanager
+def temporary_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, removed at the end if it was not renamed.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{HOST}-{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -323,7 +340,6 @@ def atomic_path(path: Path) -> Iterator[Path]:
         ) from None
     try:
         yield temporary
-        os.replace(temporary, path)
     except OSError as error:
         if error.errno not in _UNWRITABLE:
             raise

@@ -12,17 +12,22 @@ import pytest
 
 from data_tools import recorder
 from data_tools.cli import main
-from data_tools.engine import ENGINES
+from data_tools.engine import EngineSettings, find_engine
+from data_tools.engine_process import EngineProcess
 from data_tools.episode import RawEpisodes
-from mstv.data.schema import ACTIONS, POSES
+from mstv.data.schema import ACTIONS, CAMPAIGN, POSES
 from mstv.data.video import decode_video
 
 TINY = ["record", "--size", "32", "--frames", "60", "--workers", "1"]
 COMMAND = [sys.executable, "-c", "import sys; from data_tools.cli import main; sys.exit(main())"]
 
 
+BLOCKWORLD = EngineSettings(find_engine("blockworld"), (32, 32))
+
+
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    """All files but the campaign manifest, which tells when they were made."""
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name != CAMPAIGN}
 
 
 @pytest.fixture(scope="module")
@@ -75,12 +80,13 @@ def test_frames_are_those_that_their_actions_produced(recorded: Path, shift: int
     """Walking again with the recorded actions shows the recorded frames."""
     raw = RawEpisodes(recorded)
     key = "blockworld-000001"
-    env = ENGINES["blockworld"].make((32, 32), "discrete")
     actions, frames = raw.array(key, ACTIONS), decode_video(raw.video(key)).astype(float)
     assert actions is not None
     source = raw.records[key].source
-    shown = [env.reset(seed=source.seed, options={"world": int(source.world.partition("-")[2])})[0]]
-    shown += [env.step(action)[0] for action in actions[1:]]
+    assert source.seed is not None
+    with EngineProcess(BLOCKWORLD) as engine:
+        shown = [engine.reset(source.seed, int(source.world.partition("-")[2])).frame]
+        shown += [engine.step(action).frame for action in actions[1:]]
     error = np.abs(np.roll(np.stack(shown).astype(float), shift, 0) - frames)[2:-2].mean()
     closest = np.abs(np.stack(shown) - frames)[2:-2].mean()
     assert (error <= closest) == smallest
@@ -96,7 +102,7 @@ def test_any_number_of_workers_gives_the_same_bytes_and_grows(recorded: Path, tm
 
 
 def test_worlds_are_cycled_and_walks_are_not(tmp_path: Path) -> None:
-    recording = recorder.Recording("blockworld", "loopwalk", 8, (32, 32), num_worlds=2)
+    recording = recorder.Recording(BLOCKWORLD, "loopwalk", 8, num_worlds=2)
     worlds = [recording.world(index) for index in range(6)]
     assert worlds == worlds[:2] * 3 and worlds[0] != worlds[1]
     assert len({recording.episode_seed(index) for index in range(6)}) == 6
@@ -181,7 +187,7 @@ def _started(folder: Path, *options: str) -> subprocess.Popen[str]:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 60
-    while not list(folder.glob("*.json")):
+    while not list(folder.glob("blockworld-*.json")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     return process
@@ -191,7 +197,7 @@ def test_a_killed_recording_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     process = _started(tmp_path / "raw", "--workers", "1")
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    done = len(list((tmp_path / "raw").glob("*.json")))
+    done = len(list((tmp_path / "raw").glob("blockworld-*.json")))
     assert 0 < done < 6
     command = ["record", "--size", "32", "--frames", "400", "--episodes", "6", "--workers", "1", "--out"]
     assert main([*command, str(tmp_path / "raw")]) == 0
