@@ -7,7 +7,7 @@ from data_tools.episode import RawEpisodes
 from mstv.data.schema import ACTIONS, POSES, SPLITS, VIDEO, Episode, Split, split_of
 from mstv.errors import UserError
 
-_SHARED_FIELDS = ("fps", "height", "width", "actions")
+SHARED_FIELDS = ("fps", "height", "width", "actions")
 """Fields in which all episodes of a set agree."""
 
 
@@ -51,7 +51,7 @@ def check_alike(raw: RawEpisodes) -> Episode:
     """
     first, *others = raw.records.values()
     for episode in others:
-        for name in _SHARED_FIELDS:
+        for name in SHARED_FIELDS:
             here, there = getattr(first, name), getattr(episode, name)
             if here != there:
                 raise UserError(

@@ -1,13 +1,13 @@
 """Checks of one tar of a set against the set's manifest; every problem is a line of text."""
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from data_tools.episode_reading import EpisodeReader, EpisodeReading
+from data_tools.problems import Problems
 from mstv.data.schema import (
     ACTIONS,
     POSES,
@@ -18,12 +18,10 @@ from mstv.data.schema import (
     LatentEpisode,
     Manifest,
     Shard,
-    array_sha256,
     file_sha256,
     level_member,
 )
 from mstv.data.shards import read_npy, read_samples
-from mstv.data.video import frame_planes
 from mstv.errors import UserError
 
 
@@ -36,12 +34,14 @@ class ShardReport:
         problems: one line each.
         worlds: that its records name.
         frames: of each episode by key, as found.
+        readings: of each episode whose frames were decoded.
     """
 
     name: str
-    problems: list[str] = field(default_factory=list)
+    problems: Problems = field(default_factory=Problems)
     worlds: set[str] = field(default_factory=set)
     frames: dict[str, int] = field(default_factory=dict)
+    readings: list[EpisodeReading] = field(default_factory=list)
 
 
 class ShardCheck:
@@ -57,47 +57,38 @@ class ShardCheck:
     def __init__(self, folder: Path, manifest: Manifest, shard: Shard, decode: bool) -> None:
         self._path, self._manifest, self._shard, self._decode = folder / shard.name, manifest, shard, decode
         self._report = ShardReport(shard.name)
+        self._problems = self._report.problems
         self._episode: Episode | None = None
         self._digest = hashlib.sha256()
+        self._reader: EpisodeReader | None = None
 
     def run(self) -> ShardReport:
         """Check everything; never raises for what is wrong in the tar."""
         shard, path = self._shard, self._path
         if not path.is_file():
-            self._report.problems.append(f"{path}: is missing")
+            self._problems.append(f"{path}: is missing")
             return self._report
-        self._expect(path, "num_bytes", path.stat().st_size, shard.num_bytes)
-        self._expect(path, "sha256", file_sha256(path), shard.sha256)
+        self._problems.expect(path, "num_bytes", path.stat().st_size, shard.num_bytes)
+        self._problems.expect(path, "sha256", file_sha256(path), shard.sha256)
         samples = 0
         try:
             for key, members in read_samples(path):
                 samples += 1
-                with self._problems():
+                with self._problems.caught():
                     if self._manifest.kind == "frames":
                         self._check_chunk(key, members)
                     else:
                         self._check_latents(key, members)
         except UserError as error:
             # The headers are read first, so nothing else could be looked at.
-            self._report.problems.append(str(error))
+            self._problems.append(str(error))
             return self._report
         self._end_episode()
-        self._expect(path, "num_samples", samples, shard.num_samples)
-        self._expect(path, "num_frames", sum(self._report.frames.values()), shard.num_frames)
-        self._expect(path, "episodes", self._report.frames, shard.episodes)
-        self._expect(path, "worlds", tuple(sorted(self._report.worlds)), tuple(sorted(shard.worlds)))
+        self._problems.expect(path, "num_samples", samples, shard.num_samples)
+        self._problems.expect(path, "num_frames", sum(self._report.frames.values()), shard.num_frames)
+        self._problems.expect(path, "episodes", self._report.frames, shard.episodes)
+        self._problems.expect(path, "worlds", tuple(sorted(self._report.worlds)), tuple(sorted(shard.worlds)))
         return self._report
-
-    @contextmanager
-    def _problems(self) -> Iterator[None]:
-        try:
-            yield
-        except UserError as error:
-            self._report.problems.append(str(error))
-
-    def _expect(self, where: str | Path, name: str, found: object, expected: object) -> None:
-        if found != expected:
-            self._report.problems.append(f"{where}: field {name} is {expected}, found {found}")
 
     def _check_chunk(self, key: str, members: dict[str, bytes]) -> None:
         where = f"{self._path}: {key}"
@@ -107,7 +98,7 @@ class ShardCheck:
         episode = chunk.episode
         if self._episode is None or self._episode.key != episode.key:
             self._end_episode()
-            self._episode, self._digest = episode, hashlib.sha256()
+            self._episode, self._digest, self._reader = episode, hashlib.sha256(), None
             if episode.key in self._report.frames:
                 raise UserError(f"{where}: chunks of {episode.key} do not stand together")
         elif self._episode != episode:
@@ -115,64 +106,54 @@ class ShardCheck:
         self._check_episode(where, episode)
         start = self._report.frames.get(episode.key, 0)
         length = self._manifest.chunk_frames or chunk.num_frames
-        self._expect(where, "key", key, Chunk.sample_key(episode.key, chunk.chunk))
-        self._expect(where, "chunk", start // length, chunk.chunk)
-        self._expect(where, "first_frame", start, chunk.first_frame)
-        self._expect(where, "num_frames", min(length, episode.num_frames - start), chunk.num_frames)
+        self._problems.expect(where, "key", key, Chunk.sample_key(episode.key, chunk.chunk))
+        self._problems.expect(where, "chunk", start // length, chunk.chunk)
+        self._problems.expect(where, "first_frame", start, chunk.first_frame)
+        self._problems.expect(where, "num_frames", min(length, episode.num_frames - start), chunk.num_frames)
         self._report.frames[episode.key] = start + chunk.num_frames
-        self._check_arrays(where, members, episode, chunk.num_frames, chunk.checksums)
+        # The reading of an episode goes on only from one sound chunk to the next.
+        reader, self._reader = self._reader, None
+        actions = self._problems.expect_arrays(where, members, episode, chunk.num_frames, chunk.checksums)
         self._check_members(where, members, {VIDEO}, episode)
-        if self._decode and VIDEO in members:
-            self._check_frames(f"{where}.{VIDEO}", members[VIDEO], chunk)
+        if not self._decode:
+            return
+        size = self._manifest.image_size
+        if start == 0 and (episode.height, episode.width) == size:
+            reader = EpisodeReader(episode)
+        reader = reader if chunk.first_frame == start else None
 
-    def _check_frames(self, where: str, video: bytes, chunk: Chunk) -> None:
-        height, width = self._manifest.image_size
-        digest = hashlib.sha256()
-        count = 0
-        for planes in frame_planes(video, where):
-            if len(planes) != height * width * 3 // 2:
-                raise UserError(f"{where}: frame {count} is not {height}x{width}, as field image_size says")
-            digest.update(planes)
+        def take(planes: bytes) -> None:
             self._digest.update(planes)
-            count += 1
-        self._expect(where, "num_frames", count, chunk.num_frames)
-        self._expect(where, "checksums.frames", digest.hexdigest(), chunk.checksums.get("frames"))
+            if reader is not None:
+                reader.add_frame(planes)
+
+        if reader is not None and actions is not None:
+            reader.add_actions(actions)
+        checksum = chunk.checksums.get("frames")
+        self._problems.expect_frames(f"{where}.{VIDEO}", members[VIDEO], size, chunk.num_frames, checksum, take)
+        self._reader = reader
 
     def _end_episode(self) -> None:
         """Compare what all chunks of the last episode hold with its record."""
         if self._episode is None:
             return
-        where = f"{self._path}: {self._episode.key}"
+        where, episode = f"{self._path}: {self._episode.key}", self._episode
         if self._manifest.kind == "frames":
-            self._expect(where, "num_frames", self._report.frames.get(self._episode.key), self._episode.num_frames)
+            self._problems.expect(where, "num_frames", self._report.frames.get(episode.key), episode.num_frames)
             if self._decode:
-                self._expect(where, "checksums.frames", self._digest.hexdigest(), self._episode.checksums.get("frames"))
-        self._episode = None
+                checksum = episode.checksums.get("frames")
+                self._problems.expect(where, "checksums.frames", self._digest.hexdigest(), checksum)
+        reading = self._reader.reading() if self._reader is not None else None
+        if reading is not None:
+            self._report.readings.append(reading)
+        self._episode, self._reader = None, None
 
     def _check_episode(self, where: str, episode: Episode) -> None:
         manifest = self._manifest
         self._report.worlds.add(episode.source.world)
-        self._expect(where, "fps", episode.fps, manifest.fps)
-        self._expect(where, "image_size", (episode.height, episode.width), manifest.image_size)
-        self._expect(where, "actions", episode.actions, manifest.actions)
-
-    def _check_arrays(
-        self, where: str, members: dict[str, bytes], episode: Episode, num_frames: int, checksums: dict[str, str]
-    ) -> None:
-        arrays = {
-            extension: read_npy(members[extension], f"{where}.{extension}")
-            for extension in (ACTIONS, POSES)
-            if extension in members
-        }
-        with self._problems():
-            episode.actions.check(arrays.get(ACTIONS), num_frames, f"{where}.{ACTIONS}")
-        if POSES in arrays:
-            poses = arrays[POSES]
-            self._expect(f"{where}.{POSES}", "shape", (poses.dtype, poses.shape), (np.float32, (num_frames, 5)))
-        for extension, array in arrays.items():
-            name = extension.partition(".")[0]
-            if name in checksums:
-                self._expect(f"{where}.{extension}", f"checksums.{name}", array_sha256(array), checksums[name])
+        self._problems.expect(where, "fps", episode.fps, manifest.fps)
+        self._problems.expect(where, "image_size", (episode.height, episode.width), manifest.image_size)
+        self._problems.expect(where, "actions", episode.actions, manifest.actions)
 
     def _check_members(self, where: str, members: dict[str, bytes], others: set[str], episode: Episode) -> None:
         wanted = {RECORD, *others}
@@ -186,19 +167,19 @@ class ShardCheck:
         if RECORD not in members:
             raise UserError(f"{where}: member {RECORD} is missing")
         record = LatentEpisode.parse(members[RECORD], f"{where}.{RECORD}")
-        self._expect(where, "key", key, record.episode.key)
+        self._problems.expect(where, "key", key, record.episode.key)
         self._check_episode(where, record.episode)
         self._report.frames[record.episode.key] = record.num_frames
-        self._check_arrays(where, members, record.episode, record.num_frames, {})
+        self._problems.expect_arrays(where, members, record.episode, record.num_frames, {})
         (height, width), (rows, columns) = manifest.image_size, manifest.patch_size or (1, 1)
         levels = range(manifest.num_levels or 0)
         self._check_members(where, members, {level_member(level) for level in levels}, record.episode)
         for level in levels:
             name = level_member(level)
-            with self._problems():
+            with self._problems.caught():
                 latents = read_npy(members[name], f"{where}.{name}")
                 grid = (height // rows >> level, width // columns >> level)
                 expected = (np.dtype(np.float16), (record.num_frames, *grid, manifest.latent_channels))
-                self._expect(f"{where}.{name}", "shape", (latents.dtype, latents.shape), expected)
+                self._problems.expect(f"{where}.{name}", "shape", (latents.dtype, latents.shape), expected)
                 if not np.isfinite(latents).all():
-                    self._report.problems.append(f"{where}.{name}: holds a NaN or an infinity")
+                    self._problems.append(f"{where}.{name}: holds a NaN or an infinity")

@@ -51,7 +51,7 @@ def rewrite(folder: Path, name: str, change: Callable[[Samples], None]) -> None:
 
 
 def problems(folder: Path, **options: bool) -> str:
-    return "\n".join(verify(folder, workers=1, **options)[1])
+    return "\n".join(verify(folder, workers=1, **options).problems)
 
 
 def test_a_sound_set_passes(shards: Path, capsys: pytest.CaptureFixture[str]) -> None:
