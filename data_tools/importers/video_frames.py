@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.container import InputContainer
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
 from mstv.errors import UserError
@@ -29,6 +30,8 @@ class VideoFrames:
         path: any file that FFmpeg reads.
         size: (H, W) of the frames to give.
         fps: frames a second to give; None keeps the average rate of the source.
+        every_frame: give each source frame once, whatever its time stamp, since rows of actions belong to frames;
+            `fps` then only names the rate.
 
     Attributes:
         fps: frames a second that are given.
@@ -37,38 +40,24 @@ class VideoFrames:
         UserError: no such file, not a video, or, while iterating, damaged.
     """
 
-    def __init__(self, path: Path, size: tuple[int, int], fps: float | None = None) -> None:
-        self._path, self._size = path, size
-        try:
-            if not path.stat().st_size:
-                raise UserError(f"{path}: holds no bytes: remove it, or use --skip-bad to go on without it")
-            self._container = av.open(str(path), "r")
-        except (av.FFmpegError, ValueError, OSError) as error:
-            raise self._bad(error) from None
-        if not self._container.streams.video:
-            self._container.close()
-            raise UserError(f"{path}: holds no video stream: remove it, or use --skip-bad to go on without it")
-        self._stream = self._container.streams.video[0]
+    def __init__(self, path: Path, size: tuple[int, int], fps: float | None = None, every_frame: bool = False) -> None:
+        self._path, self._size, self._every_frame = path, size, every_frame
+        self._container, self._stream = _opened(path)
         self._stream.codec_context.thread_count = 1
         rate = Fraction(fps).limit_denominator(1001) if fps else self._stream.average_rate or self._stream.guessed_rate
         if not rate or rate > _HIGHEST_RATE:
             self._container.close()
-            raise UserError(f"{path}: says that it has {rate or 'no'} frames a second: give --fps")
+            fix = "repair it, or use --skip-bad to go on without it" if every_frame else "give --fps"
+            raise UserError(f"{path}: says that it has {rate or 'no'} frames a second: {fix}")
         self._rate = Fraction(rate)
         self.fps = float(rate)
         self._reformatter = VideoReformatter()
 
     def __enter__(self) -> Iterator[np.ndarray]:
-        return self._resampled()
+        return map(self._converted, self._decoded()) if self._every_frame else self._resampled()
 
     def __exit__(self, *_: object) -> None:
         self._container.close()
-
-    def _bad(self, error: Exception) -> UserError:
-        reason = str(error).split("\n", 1)[0]
-        return UserError(
-            f"{self._path}: not a readable video ({reason}): remove or repair it, or use --skip-bad to go on without it"
-        )
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
         num_frames = 0
@@ -87,7 +76,7 @@ class VideoFrames:
             if self._promised_seconds() - seconds > _MISSING_SECONDS + 2 / float(self._stream.average_rate or 1):
                 raise ValueError(f"cut short after {seconds:.1f} of {self._promised_seconds():.1f} s")
         except (av.FFmpegError, ValueError, OSError) as error:
-            raise self._bad(error) from None
+            raise _unreadable(self._path, error) from None
         if num_frames == 0:
             raise UserError(f"{self._path}: holds no frames: remove it, or use --skip-bad to go on without it")
 
@@ -141,6 +130,40 @@ class VideoFrames:
         ).to_ndarray()
         top, left = (rows - height) // 2, (columns - width) // 2
         return np.ascontiguousarray(np.rot90(scaled[top : top + height, left : left + width], turns))
+
+
+def count_frames(path: Path) -> int:
+    """Number of frames by the file's packets, without decoding them.
+
+    Raises:
+        UserError: no such file, or not a video.
+    """
+    container, stream = _opened(path)
+    with container:
+        try:
+            return sum(1 for packet in container.demux(stream) if packet.size)
+        except (av.FFmpegError, ValueError, OSError) as error:
+            raise _unreadable(path, error) from None
+
+
+def _opened(path: Path) -> tuple[InputContainer, av.VideoStream]:
+    try:
+        if not path.stat().st_size:
+            raise UserError(f"{path}: holds no bytes: remove it, or use --skip-bad to go on without it")
+        container = av.open(str(path), "r")
+    except (av.FFmpegError, ValueError, OSError) as error:
+        raise _unreadable(path, error) from None
+    if not container.streams.video:
+        container.close()
+        raise UserError(f"{path}: holds no video stream: remove it, or use --skip-bad to go on without it")
+    return container, container.streams.video[0]
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    reason = str(error).split("\n", 1)[0]
+    return UserError(
+        f"{path}: not a readable video ({reason}): remove or repair it, or use --skip-bad to go on without it"
+    )
 
 
 def _nearest(position: Fraction) -> int:

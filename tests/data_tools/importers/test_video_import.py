@@ -11,7 +11,8 @@ import pytest
 
 from data_tools.cli import main
 from data_tools.episode import RawEpisodes
-from data_tools.importers import videos
+from data_tools.importers import importing
+from data_tools.importers.recording import recording_key
 from data_tools.importers.video_frames import VideoFrames
 from mstv.data.video import decode_video
 from mstv.errors import UserError
@@ -196,18 +197,18 @@ def test_a_second_run_does_nothing_and_other_settings_are_refused(
 def test_an_interrupted_import_resumes(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = ["--segment-frames", "16", "--min-frames", "2"]
     assert run(source, tmp_path / "whole", *options) == 0
-    original = videos.EpisodeWriter.add
+    original = importing.EpisodeWriter.add
     calls = 0
 
-    def interrupted(self, frame):  # type: ignore[no-untyped-def]
+    def interrupted(self, frame, *row):  # type: ignore[no-untyped-def]
         nonlocal calls
         calls += 1
         if calls == 20 + 35:  # in the third segment of the second video
             raise KeyboardInterrupt
-        original(self, frame)
+        original(self, frame, *row)
 
     with monkeypatch.context() as patch:
-        patch.setattr(videos.EpisodeWriter, "add", interrupted)
+        patch.setattr(importing.EpisodeWriter, "add", interrupted)
         assert run(source, tmp_path / "raw", *options) == 130
     assert not (tmp_path / "raw" / "one-0000.json").exists()  # so that the video counts as unfinished
     kept = (tmp_path / "raw" / "one-0001.mp4").stat().st_mtime_ns
@@ -258,27 +259,28 @@ def test_folders_that_cannot_be_imported(source: Path, tmp_path: Path, capsys: p
     for folder, out, problem in (
         (tmp_path / "absent", tmp_path / "raw", "absent: no such folder"),
         (tmp_path / "empty", tmp_path / "raw", "empty: holds no video"),
-        (source, source, "is the folder of the videos"),
+        (source, source, "is the folder of the recordings"),
         (source, tmp_path / "file", "choose another output folder"),
         (source, Path("/proc/mstv"), "choose another output folder"),
     ):
         assert run(folder, out) == 2
         assert problem in capsys.readouterr().err
     shutil.copy(source / "one.mp4", source / "one.mov")
-    with pytest.raises(UserError, match="same world id"):
-        videos.find_videos(source, tmp_path)
+    assert run(source, tmp_path / "raw") == 2
+    assert "its name gives the same key as" in capsys.readouterr().err
 
 
 def test_output_below_the_source_is_not_imported(source: Path) -> None:
     assert run(source, source / "raw", "--min-frames", "8") == 0
-    assert set(videos.find_videos(source, source / "raw")) == {"one", "deep-two-b"}
+    before = sorted(path.name for path in (source / "raw").iterdir())
     assert run(source, source / "raw", "--min-frames", "8") == 0
+    assert sorted(path.name for path in (source / "raw").iterdir()) == before
 
 
 def test_long_names_still_make_files() -> None:
     name = Path("a" * 100) / ("b" * 100 + ".mp4")
-    assert len(videos.world_of(name)) == 120
-    assert videos.world_of(name) != videos.world_of(Path("a" * 100) / ("b" * 101 + ".mp4"))
+    assert len(recording_key(name)) == 120
+    assert recording_key(name) != recording_key(Path("a" * 100) / ("b" * 101 + ".mp4"))
 
 
 def test_sound_and_pictures_beside_the_video_do_no_harm(tmp_path: Path) -> None:
