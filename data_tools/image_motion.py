@@ -67,10 +67,10 @@ class MotionEstimate:
 
 def _shrunk(luma: np.ndarray) -> np.ndarray:
     """The mean of each square of pixels: float32, about `_WIDTH` columns."""
-    side = max(1, round(luma.shape[1] / _WIDTH))
+    side = max(1, min(round(luma.shape[1] / _WIDTH), luma.shape[0]))
     if side == 1:
         return luma.astype(np.float32)
-    rows, columns = max(1, luma.shape[0] // side), luma.shape[1] // side
+    rows, columns = luma.shape[0] // side, luma.shape[1] // side
     luma = luma[: rows * side, : columns * side]
     # Two products with vectors: several times faster than a mean over two axes.
     mean = np.full(side, 1 / side, np.float32)
@@ -82,12 +82,13 @@ def _measured(pictures: np.ndarray) -> np.ndarray:
     """`Motion` of pictures 1..N by columns: float32 (N, 5) for pictures (N + 1, h, w)."""
     after = pictures[1:]
     change = np.abs(after - pictures[:-1]).mean((1, 2))
-    right, down = _shifts(pictures[:, : max(1, int(pictures.shape[1] * _UPPER))])
-    return np.stack([right, down, change, after.mean((1, 2)), after.std((1, 2))], 1).astype(np.float32)
+    height, width = pictures.shape[1:]
+    right, down = _shifts(pictures[:, : max(1, int(height * _UPPER))])
+    return np.stack([right / width, down / height, change, after.mean((1, 2)), after.std((1, 2))], 1).astype(np.float32)
 
 
 def _shifts(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Shares of width and height by which each picture but the first moved: (N,) each for pictures (N + 1, h, w).
+    """Pixels to the right and down by which each picture but the first moved: (N,) each for pictures (N + 1, h, w).
 
     Phase correlation: the cross power spectrum, stripped of its magnitudes and transformed back, peaks at the shift.
     """
@@ -110,7 +111,7 @@ def _shifts(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     right = column + _vertex(near[numbers, row], column) - far_right
     down = row + _vertex(near[numbers, :, column], row) - far_down
     still = np.abs(cross).max((1, 2)) == 0
-    return np.where(still, 0, right / width), np.where(still, 0, down / height)
+    return np.where(still, 0, right), np.where(still, 0, down)
 
 
 def _vertex(lines: np.ndarray, peak: np.ndarray) -> np.ndarray:
