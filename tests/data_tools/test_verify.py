@@ -1,6 +1,7 @@
 """`mstv-data verify`: sound sets pass, and every kind of harm is found and named."""
 
 import io
+import re
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -11,22 +12,22 @@ import pytest
 
 from data_tools.cli import main
 from data_tools.composition import Splitting
+from data_tools.episode_writer import write_episode
 from data_tools.sharding import Sharding, make_shards
 from data_tools.verify import verify
 from mstv.data.schema import (
     MANIFEST,
     TOKENIZER_COPY,
     Chunk,
-    LatentEpisode,
+    Episode,
     Manifest,
-    Shard,
-    TokenizerSource,
-    file_sha256,
-    read_manifest,
+    Source,
 )
 from mstv.data.shards import npy_bytes, read_npy, read_samples, write_shard
 from mstv.data.video import cut_video, encode_video
-from tests.data_tools.conftest import moving_frames
+from tests.data_tools.conftest import moving_frames, tiny_episode
+from tests.data_tools.latent_set import tiny_latents
+from tests.data_tools.walks import shifted, walk
 
 TAR = "train-000000.tar"
 Samples = dict[str, dict[str, bytes]]
@@ -185,52 +186,112 @@ def test_folders_that_hold_no_set(tmp_path: Path, shards: Path, capsys: pytest.C
     assert main(["verify", str(tmp_path / "absent")]) == 2
     assert "no such folder" in capsys.readouterr().err
     assert main(["verify", str(tmp_path)]) == 2
-    assert "holds no manifest.json" in capsys.readouterr().err
+    assert "holds no manifest.json and no raw episode" in capsys.readouterr().err
     path = shards / MANIFEST
     path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 2', 1))
     assert main(["verify", str(shards)]) == 2
     assert "field schema_version is 2" in capsys.readouterr().err
 
 
+def walks(folder: Path, shifts: tuple[int, ...], kind: str = "discrete") -> Path:
+    """Raw episodes of drawn walks, with actions so many frames late."""
+    for number, shift in enumerate(shifts):
+        frames, actions, spec = walk(kind, 240, number)
+        source = Source(engine="test", world="abcd"[number])
+        write_episode(folder, f"walk-{number}", frames, 20.0, source, shifted(actions, shift), spec=spec)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["discrete", "vector"])
+def test_late_actions_are_warned_of(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    raw = walks(tmp_path / "raw", (1, 1, 0, 1), kind)
+    worlds = {"train": ("a", "b"), "validation": ("c",), "test": ("d",)}
+    make_shards(raw, tmp_path / "shards", Sharding(16, 2, splitting=Splitting(worlds=worlds)), workers=1)
+    for folder in (raw, tmp_path / "shards"):
+        assert main(["verify", str(folder), "--workers", "1", "--episodes"]) == 0
+        told = capsys.readouterr().out
+        late = "actions look 1 frame late (best shift +1 in 3 of 4 episodes with motion: walk-0, walk-1, walk-3)"
+        assert f"warning: {folder}: {late}" in told
+        assert "walk-2: 240 frames, best shift +0, confidence" in told
+        assert f"{folder}: sound, 1 warning; " in told
+        assert "960 frames; actions at their frames in 1 of 4 episodes with motion" in told
+        assert main(["verify", str(folder), "--workers", "2", "--strict"]) == 2
+        assert late in capsys.readouterr().out
+        assert main(["verify", str(folder), "--workers", "1", "--strict", "--fast"]) == 0
+
+
+def test_right_actions_and_damaged_chunks_are_not_warned_of(tmp_path: Path) -> None:
+    raw = walks(tmp_path / "raw", (0, 0, 0))
+    worlds = {"train": ("a",), "validation": ("b",), "test": ("c",)}
+    folder = tmp_path / "shards"
+    make_shards(raw, folder, Sharding(16, splitting=Splitting(worlds=worlds)), workers=1)
+    assert verify(folder, workers=1).warnings == verify(raw, workers=1).warnings == []
+
+    def change(samples: Samples) -> None:
+        del samples["walk-0-00003"]
+
+    rewrite(folder, TAR, change)  # the frames after it stand 16 rows off
+    found = verify(folder, workers=1)
+    assert found.problems and found.warnings == []
+    assert [reading.key for reading in found.readings] == ["walk-1", "walk-2"]
+
+
+def test_black_and_frozen_videos_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frames, actions, spec = walk("discrete", 120, 0)
+    frozen = frames.copy()
+    frozen[40:90] = frozen[40]
+    for number, video in enumerate((frames, frozen, frames * 0)):
+        source = Source(engine="test", world=f"w{number}")
+        write_episode(tmp_path / "raw", f"walk-{number}", video, 20.0, source, actions, spec=spec)
+    assert main(["verify", str(tmp_path / "raw"), "--workers", "1"]) == 0
+    told = capsys.readouterr().out
+    # The encoder settles for a frame or two after the picture stops.
+    assert re.search(
+        r"raw: walk-1: (39|40|41) % of its 120 frames are frozen, though the action changes: frames 4", told
+    )
+    assert "raw: walk-2: 100 % of its 120 frames are black: frames 0..119" in told
+    assert "sound, 2 warnings; 3 raw episodes, 360 frames" in told
+
+
+def test_sound_raw_episodes_pass(raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(raw), "--workers", "2"]) == 0
+    assert f"{raw}: sound; 5 raw episodes, 163 frames" in capsys.readouterr().out
+    (raw / "walk-1.json").unlink()
+    assert main(["verify", str(raw), "--workers", "1"]) == 0
+    assert "walk-1.mp4: has no record (walk-1.json)" in capsys.readouterr().out
+
+
+def test_damaged_raw_episodes(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (raw / "walk-0.mp4").write_bytes((raw / "walk-0.mp4").read_bytes()[:900])
+    encode_video(moving_frames(33, seed=5), raw / "walk-1.mp4", 20.0)
+    (raw / "walk-2.actions.npy").write_bytes(npy_bytes(np.zeros(16, np.int16)))
+    (raw / "walk-2.poses.npy").unlink()
+    (raw / "walk-3.json").write_text("{")
+    episode = Episode.read(raw / "walk-4.json")
+    episode.model_copy(update={"num_frames": 49}).write(raw / "walk-4.json")
+    tiny_episode(raw, "walk-5", "e", 16, fps=10.0)
+    (raw / "walk-6.json").write_bytes((raw / "walk-5.json").read_bytes())
+    assert main(["verify", str(raw), "--workers", "1"]) == 2
+    told = capsys.readouterr().out
+    for problem in (
+        "walk-0.mp4: ",
+        "walk-1.mp4: field checksums.frames is",
+        "walk-2.actions.npy: field checksums.actions is",
+        "walk-2.poses.npy: cannot be read",
+        "walk-3.json: not valid JSON",
+        "walk-4.actions.npy: actions are int16 (50,), expected int16 (49,)",
+        "walk-4.mp4: field num_frames is 49, found 50",
+        "walk-5.json: field fps is 10.0, that of walk-0 is 20.0",
+        "walk-6.json: field key is walk-6, found walk-5",
+        "walk-6.mp4: cannot be read",
+    ):
+        assert problem in told, problem
+    assert not [line for line in told.splitlines() if "walk-5.mp4" in line]
+
+
 @pytest.fixture
 def latents(shards: Path, tmp_path: Path) -> Path:
-    """Latents of two levels and three channels for the test split, patch size 4."""
-    folder = tmp_path / "latents"
-    frames = read_manifest(shards, "frames")
-    episode = Chunk.parse(next(read_samples(shards / "test-000000.tar"))[1]["json"], "x").episode
-    rng = np.random.default_rng(0)
-    members = {
-        "level0.npy": npy_bytes(rng.random((50, 8, 12, 3)).astype(np.float16)),
-        "level1.npy": npy_bytes(rng.random((50, 4, 6, 3)).astype(np.float16)),
-        "actions.npy": npy_bytes(rng.integers(0, 3, 50).astype(np.int16)),
-        "poses.npy": npy_bytes(rng.random((50, 5), np.float32)),
-        "json": LatentEpisode(episode=episode, num_frames=50).to_bytes(),
-    }
-    num_samples, num_bytes, sha256 = write_shard(folder / "test-000000.tar", [(episode.key, members)])
-    shard = Shard(
-        name="test-000000.tar",
-        num_samples=num_samples,
-        num_frames=50,
-        num_bytes=num_bytes,
-        sha256=sha256,
-        episodes={episode.key: 50},
-        worlds=("d",),
-    )
-    (folder / TOKENIZER_COPY).write_bytes(b"weights")
-    Manifest(
-        kind="latents",
-        fps=frames.fps,
-        image_size=frames.image_size,
-        actions=frames.actions,
-        shards=(shard,),
-        patch_size=(4, 4),
-        num_levels=2,
-        latent_channels=3,
-        tokenizer=TokenizerSource(
-            checkpoint="t.ckpt", sha256="a" * 64, copy_sha256=file_sha256(folder / TOKENIZER_COPY)
-        ),
-    ).write(folder / MANIFEST)
-    return folder
+    return tiny_latents(shards, tmp_path / "latents")
 
 
 def test_sound_latents_pass(latents: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,7 +36,7 @@ def walk(
     for frame in range(num_frames):
         columns = (np.arange(width) + right[frame]) % panorama.shape[1]
         picture = panorama[24 + down[frame] : 24 + down[frame] + height, columns].astype(np.int16)
-        noise = rng.normal(0, 4, picture.shape) if moves[frame] else 0
+        noise = rng.normal(0, 10, picture.shape) if moves[frame] else 0
         frames.append(np.clip(picture + noise, 0, 255).astype(np.uint8))
     return np.stack(frames), actions, spec
 
