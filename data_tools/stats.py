@@ -74,8 +74,11 @@ def tables(found: SetStatistics) -> Iterator[Table | str]:
         yield "no poses: no distance, no turning and no revisits"
     else:
         tolerance = f"{found.position_tolerance:g} blocks and {found.angle_tolerance:g} degrees"
-        yield f"Share of frames whose pose, within {tolerance}, was seen more than N frames earlier:"
-        yield _revisits_table(rows, found)
+        yield (
+            "Blocks walked, share of frames that turn, and revisit rate: the share of frames whose pose, within\n"
+            f"{tolerance}, was seen more than N frames earlier:"
+        )
+        yield _walks_table(rows)
     for actions in found.actions:
         if actions.kind == "none":
             yield f"{actions.episodes:,} episodes without actions"
@@ -86,7 +89,7 @@ def tables(found: SetStatistics) -> Iterator[Table | str]:
 
 
 def _splits_table(rows: list[SplitStatistics]) -> Table:
-    table = _table("split", "episodes", "worlds", "frames", "hours", "size", "blocks walked", "turning")
+    table = _table("split", "episodes", "worlds", "frames", "hours", "size")
     for row in rows:
         table.add_row(
             row.split,
@@ -95,18 +98,17 @@ def _splits_table(rows: list[SplitStatistics]) -> Table:
             f"{row.frames:,}",
             f"{row.hours:.2f}" if row.hours >= 0.1 else f"{row.hours:.4f}",
             _size(row.num_bytes),
-            "-" if row.distance is None else f"{row.distance:,.0f}",
-            _percent(row.turning),
         )
     return table
 
 
-def _revisits_table(rows: list[SplitStatistics], found: SetStatistics) -> Table:
-    gaps = list(found.total.revisit_rate or {})
-    table = _table("split", *(f"N = {gap}" for gap in gaps))
+def _walks_table(rows: list[SplitStatistics]) -> Table:
+    gaps = list(rows[-1].revisit_rate or {})
+    table = _table("split", "walked", "turning", *(f"N={gap}" for gap in gaps))
     for row in rows:
         rates = row.revisit_rate or {}
-        table.add_row(row.split, *(_percent(rates.get(gap)) for gap in gaps))
+        walked = "-" if row.distance is None else f"{row.distance:,.0f}"
+        table.add_row(row.split, walked, _percent(row.turning), *(_percent(rates.get(gap)) for gap in gaps))
     return table
 
 
