@@ -85,14 +85,15 @@ def _sweep(folder: Path) -> None:
 
 def _in_use(path: Path, host: str, process: int) -> bool:
     if host == HOST:
-        return _is_running(process)
+        return is_running(process)
     try:
         return time.time() - path.stat().st_mtime < _FORGOTTEN_SECONDS
     except FileNotFoundError:
         return False
 
 
-def _is_running(process: int) -> bool:
+def is_running(process: int) -> bool:
+    """Whether a process of this machine runs."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -15,6 +15,8 @@ from joblib.parallel import get_active_backend
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from data_tools.output_folder import is_running
+from mstv.data.schema import HOST
 from mstv.errors import UserError
 
 Result = TypeVar("Result")
@@ -55,7 +57,7 @@ def run_tasks(
 def _run_once(
     function: Callable[..., Result], tasks: list[tuple[int, tuple[Any, ...]]], count: int
 ) -> Iterator[tuple[int, Result]]:
-    calls = [delayed(_numbered)(os.getpid(), function, index, task) for index, task in tasks]
+    calls = [delayed(_numbered)((HOST, os.getpid()), function, index, task) for index, task in tasks]
     if get_active_backend()[0].supports_return_generator:
         with _interrupts_ignored():
             results = Parallel(n_jobs=count, return_as="generator_unordered", batch_size=1)(calls)
@@ -84,9 +86,15 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _numbered(parent: int, function: Callable[..., Result], index: int, task: tuple[Any, ...]) -> tuple[int, Result]:
-    if os.getppid() == parent:
-        _end_with(parent)
+def _numbered(
+    owner: tuple[str, int], function: Callable[..., Result], index: int, task: tuple[Any, ...]
+) -> tuple[int, Result]:
+    host, process = owner
+    if host == HOST and os.getpid() != process:
+        if os.getppid() == process:
+            _end_with(process)
+        elif not is_running(process):  # it was gone before this worker took its first task
+            os._exit(1)
     return index, function(*task)
 
 

@@ -194,10 +194,7 @@ def record(
         UserError: the policy does not fit the engine, an existing episode was made with other settings (both found
             before anything is recorded), the engine failed too often, or the folder cannot be written.
     """
-    try:
-        engine = _running.get(recording.engine)
-    except EngineFailure as failure:
-        raise UserError(f"{failure}: run `mstv-data doctor`") from None
+    engine = _opened(recording)
     try:
         make_policy(recording.policy, engine.actions)
         recording = dataclasses.replace(recording, fps=recording.fps or engine.fps)
@@ -210,6 +207,17 @@ def record(
     finally:
         _running.end()
     return len(missing), num_episodes - len(missing)
+
+
+def _opened(recording: Recording) -> EngineProcess:
+    """The engine of this process, which tells what it takes before anything is recorded."""
+    for left in reversed(range(recording.retries + 1)):
+        try:
+            return _running.get(recording.engine)
+        except EngineFailure as failure:
+            if not left:
+                raise UserError(f"{failure}: run `mstv-data doctor`") from None
+    raise AssertionError("unreachable")
 
 
 def _missing(folder: Path, recording: Recording, num_episodes: int, actions: ActionRange) -> list[int]:
