@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,7 @@ import numpy as np
 
 import data_tools.engines
 from data_tools.engine import EngineSettings
+from data_tools.engines.serving.offspring import MARK, end_offspring
 from data_tools.engines.serving.protocol import receive, send
 from mstv.data.schema import ActionSpec
 from mstv.errors import UserError
@@ -75,6 +77,7 @@ class EngineProcess:
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the engine runs
+        self._mark = uuid.uuid4().hex
         folder = Path(data_tools.engines.__file__).parent
         try:
             self._process = subprocess.Popen(
@@ -82,17 +85,19 @@ class EngineProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
+                env={**os.environ, MARK: self._mark},
                 # Of its own, so that Ctrl-C does not reach it and one signal ends all that it started.
                 start_new_session=True,
             )
         except OSError as error:
+            self._log.close()
             raise UserError(
                 f"engine {settings.engine.name}: {settings.python} cannot be started ({error.strerror}): "
                 "give a Python interpreter with --engine-python"
             ) from None
         self.process_id = self._process.pid
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._requests, self._answers = self._process.stdin, _Timed(self._process.stdout.fileno())
+        self._requests, self._answers = self._process.stdin, _Timed(self._process)
         try:
             self._welcome(settings)
         except BaseException:
@@ -180,6 +185,8 @@ class EngineProcess:
         with contextlib.suppress(OSError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        # Minecraft leaves the group.
+        end_offspring(self._mark)
         with contextlib.suppress(OSError):
             self._requests.close()
         self._answers.close()
@@ -197,17 +204,21 @@ class EngineProcess:
 
 
 class _Timed:
-    """Reads a pipe up to a deadline.
+    """Reads what a process prints, up to a deadline.
 
     Attributes:
         deadline: in seconds of the monotonic clock.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    _LOOK_SECONDS = 0.5
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        assert process.stdout is not None
         self.deadline = 0.0
-        self._descriptor = descriptor
+        self._process = process
+        self._descriptor = process.stdout.fileno()
         self._selector = selectors.DefaultSelector()
-        self._selector.register(descriptor, selectors.EVENT_READ)
+        self._selector.register(self._descriptor, selectors.EVENT_READ)
 
     def read(self, count: int) -> bytes:
         """Read at most `count` bytes; none at the end.
@@ -215,9 +226,16 @@ class _Timed:
         Raises:
             TimeoutError: nothing came before the deadline.
         """
-        if not self._selector.select(max(0.0, self.deadline - time.monotonic())):
-            raise TimeoutError
-        return os.read(self._descriptor, count)
+        while True:
+            # Looked at before the pipe, which may still hold what the process wrote last.
+            ended = self._process.poll() is not None
+            left = max(0.0, self.deadline - time.monotonic())
+            if self._selector.select(0 if ended else min(left, self._LOOK_SECONDS)):
+                return os.read(self._descriptor, count)
+            if ended:  # though something that it started still holds the pipe
+                return b""
+            if not left:
+                raise TimeoutError
 
     def close(self) -> None:
         """Stop watching the pipe, which stays open."""

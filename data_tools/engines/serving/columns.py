@@ -73,7 +73,7 @@ class SpaceColumns:
 
 
 def _joined(name: str, key: str) -> str:
-    return "{}.{}".format(name, key) if name else str(key)
+    return f"{name}.{key}" if name else str(key)
 
 
 def _elementary(name: str, kind: str, space: Any) -> _Part:
@@ -110,8 +110,8 @@ def _elementary(name: str, kind: str, space: Any) -> _Part:
             True,
             lambda row: np.rint(row).astype(np.int64).reshape(sizes.shape),
         )
-    raise SettingsError("its action space holds a {}, which has no columns of numbers".format(kind))
+    raise SettingsError(f"its action space holds a {kind}, which has no columns of numbers")
 
 
 def _numbered(name: str, count: int) -> List[str]:
-    return [name] if count == 1 else ["{}.{}".format(name, number) for number in range(count)]
+    return [name] if count == 1 else [f"{name}.{number}" for number in range(count)]

@@ -102,7 +102,7 @@ def _names(env: Any, count: int) -> List[str]:
     meanings = getattr(env, "get_action_meanings", None)
     if meanings is not None and len(meanings()) == count:
         return [str(name).lower() for name in meanings()]
-    return ["action_{}".format(number) for number in range(count)]
+    return [f"action_{number}" for number in range(count)]
 
 
 def _pose(pose: Any) -> Optional[List[float]]:

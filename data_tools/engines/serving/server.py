@@ -13,6 +13,7 @@ from typing import IO, Any, Dict, Tuple
 import numpy as np
 
 from .adapter import Adapter, SettingsError, View
+from .offspring import MARK, end_offspring
 from .protocol import receive, send
 
 ADAPTERS = {
@@ -33,6 +34,8 @@ def serve() -> None:
         # Ctrl-C is answered by the recorder, which then closes the pipe.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         _answer_all(requests, answers)
+    # Here already, since a recorder that was killed does it no more.
+    end_offspring(os.environ.get(MARK, ""))
 
 
 def _answer_all(requests: IO[bytes], answers: IO[bytes]) -> None:
@@ -71,7 +74,7 @@ def _opened(request: Dict[str, Any]) -> Adapter:
         kind = getattr(importlib.import_module("." + module, __package__), name)
         return kind(request["env_id"], tuple(request["size"]), request["action_mode"], request["options"])
     except ImportError as error:
-        raise SettingsError("cannot be imported ({}): install what it needs".format(error)) from error
+        raise SettingsError(f"cannot be imported ({error}): install what it needs") from error
 
 
 def _welcome(adapter: Adapter) -> Dict[str, Any]:
@@ -94,7 +97,7 @@ def _welcome(adapter: Adapter) -> Dict[str, Any]:
 def _shown(view: View) -> Tuple[Dict[str, Any], bytes]:
     frame = np.ascontiguousarray(view.frame)
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-        raise SettingsError("its frames are {} {}, not uint8 (H, W, 3)".format(frame.dtype, frame.shape))
+        raise SettingsError(f"its frames are {frame.dtype} {frame.shape}, not uint8 (H, W, 3)")
     pose = None if view.pose is None else [float(value) for value in view.pose]
     return {"ended": bool(view.ended), "pose": pose, "shape": frame.shape}, frame.tobytes()
 
@@ -103,5 +106,6 @@ def _end_with_parent(parent: int) -> None:
     """End this process and all that it started once the recorder is gone, however it ended."""
     while os.getppid() == parent:
         time.sleep(0.5)
+    end_offspring(os.environ.get(MARK, ""))
     # The recorder made this process the head of a group of its own.
     os.killpg(0, signal.SIGKILL)
