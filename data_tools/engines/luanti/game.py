@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import select
 import shutil
 import socket
@@ -19,7 +21,7 @@ from mstv.errors import UserError
 
 _HERE = Path(__file__).parent
 _START_SECONDS = 240.0
-_STEP_SECONDS = 20.0
+_STEP_SECONDS = 60.0
 _SETTLED_SECONDS = 1.0  # a picture that stays the same for so long has all its blocks
 
 Pose = tuple[float, float, float, int, int]
@@ -47,15 +49,13 @@ class Game:
         programs = required_programs()
         self._folder = Path(tempfile.mkdtemp(prefix="mstv-luanti-"))
         self._screen: Screen | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._pipes: list[int] = []
         self._answers = b""
         try:
             self._screen = Screen(programs["Xvfb"], self._folder, *size)
             self._start(programs["minetest"], self._screen, world, reach, view_distance, fov)
-            if self._answer(_START_SECONDS) != ["ready"]:
-                raise RuntimeError("Luanti: the mod did not get ready")
-            self.order("start", 0, 0)
+            self.order("start", 0, 0, seconds=_START_SECONDS)
             self._settle()
         except BaseException:
             self.close()
@@ -83,8 +83,6 @@ class Game:
             "fov": _game_fov(fov, height, width),
             "viewing_range": view_distance,
             "fixed_map_seed": world,
-            "port": port,
-            "remote_port": port,
             "mstv_orders": folder / "orders",
             "mstv_answers": folder / "answers",
             "mstv_reach": reach,
@@ -98,14 +96,35 @@ class Game:
             "HOME": str(folder),
             "LIBGL_ALWAYS_SOFTWARE": "1",
         }
-        command = [program, "--config", str(folder / "luanti.conf"), "--world", str(world_folder)]
-        command += ["--gameid", "minetest", "--go", "--logfile", str(folder / "debug.txt")]
-        with (folder / "game.log").open("wb") as log:
-            self._process = subprocess.Popen(
-                owned(command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd=folder
+        common = ["--config", str(folder / "luanti.conf"), "--logfile"]
+        at = ["--port", str(port)]
+        # Two processes, since a game that is both draws its port from the time in seconds, which other games share.
+        self._launch(
+            "server",
+            [program, "--server", "--world", str(world_folder), "--gameid", "minetest", *at, *common],
+            environment,
+        )
+        self._expect("generated")
+        self._launch("client", [program, "--go", "--address", "127.0.0.1", "--name", "mstv", *at, *common], environment)
+        self._expect("ready")
+
+    def _launch(self, name: str, command: list[str], environment: dict[str, str]) -> None:
+        with (self._folder / f"{name}.out").open("wb") as output:
+            self._processes[name] = subprocess.Popen(
+                owned([*command, str(self._folder / f"{name}.log")]),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environment,
+                cwd=self._folder,
             )
 
-    def order(self, *words: object) -> tuple[Pose, NDArray[np.uint8]]:
+    def _expect(self, word: str) -> None:
+        answer = self._answer(_START_SECONDS)
+        if answer != [word]:
+            raise RuntimeError(f"Luanti: unexpected answer {answer}")
+
+    def order(self, *words: object, seconds: float = _STEP_SECONDS) -> tuple[Pose, NDArray[np.uint8]]:
         """Give an order to the mod, and wait for the picture that shows its outcome.
 
         Returns:
@@ -115,19 +134,19 @@ class Game:
             RuntimeError: the game has ended, or does not answer in time.
         """
         os.write(self._pipes[0], (" ".join(map(str, words)) + "\n").encode())
-        answer = self._answer(_STEP_SECONDS)
+        answer = self._answer(seconds)
         if answer[0] != "pose":
             raise RuntimeError(f"Luanti: unexpected answer {answer}")
         x, y, z = (float(word) for word in answer[1:4])
         yaw, pitch = (int(word) for word in answer[4:6])
-        return (x, y, z, yaw, pitch), self._picture((x, y, z, yaw, pitch))
+        return (x, y, z, yaw, pitch), self._picture((x, y, z, yaw, pitch), seconds)
 
-    def _picture(self, pose: Pose) -> NDArray[np.uint8]:
+    def _picture(self, pose: Pose, seconds: float) -> NDArray[np.uint8]:
         assert self._screen is not None
         x, y, z, yaw, pitch = pose
         # The game's x and yaw are mirrored, and its blocks centred on whole numbers.
         wanted = np.array([(0.5 - x) * 1000, (y - 0.5) * 1000, (z - 0.5) * 1000, -yaw, pitch])
-        end = time.monotonic() + _STEP_SECONDS
+        end = time.monotonic() + seconds
         while True:
             shown = self._screen.pose()
             if shown is not None:
@@ -137,8 +156,7 @@ class Game:
                     return self._screen.picture()
             if time.monotonic() > end:
                 raise self._failure(f"shows {shown} and not {wanted.round().astype(int).tolist()}")
-            if self._process is None or self._process.poll() is not None:
-                raise self._failure("ended")
+            self._check_alive()
             time.sleep(0.0005)
 
     def _settle(self) -> None:
@@ -158,8 +176,7 @@ class Game:
     def _answer(self, seconds: float) -> list[str]:
         end = time.monotonic() + seconds
         while b"\n" not in self._answers:
-            if self._process is None or self._process.poll() is not None:
-                raise self._failure("ended")
+            self._check_alive()
             if time.monotonic() > end:
                 raise self._failure(f"gave no answer within {seconds:g} s")
             if select.select([self._pipes[1]], [], [], 0.2)[0]:
@@ -167,21 +184,28 @@ class Game:
         line, self._answers = self._answers.split(b"\n", 1)
         return line.decode().split()
 
+    def _check_alive(self) -> None:
+        if not self._processes:
+            raise RuntimeError("Luanti: the game is closed")
+        for name, process in self._processes.items():
+            if process.poll() is not None:
+                raise self._failure(f"{name} ended")
+
     def _failure(self, what: str) -> RuntimeError:
-        last = ""
-        for name in ("debug.txt", "game.log"):
-            path = self._folder / name
-            if path.is_file():
-                errors = [line for line in path.read_text(errors="replace").splitlines() if "ERROR" in line]
-                last = errors[-1] if errors else last
-        return RuntimeError(f"Luanti {what}" + (f"; its log says: {last}" if last else ""))
+        errors = []
+        for name in self._processes:
+            for path in (self._folder / f"{name}.log", self._folder / f"{name}.out"):
+                lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+                errors += [line for line in lines if "ERROR" in line]
+        return RuntimeError(f"Luanti {what}" + (f"; its log says: {errors[-1]}" if errors else ""))
 
     def close(self) -> None:
         """End the game and its screen and remove its folder; calling it again does nothing."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        for process in self._processes.values():
+            process.kill()
+        for process in self._processes.values():
+            process.wait()
+        self._processes = {}
         if self._screen is not None:
             self._screen.close()
             self._screen = None
@@ -211,9 +235,12 @@ def required_programs() -> dict[str, str]:
 
 
 def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    while True:
+        # Drawn by chance, since the kernel's own choice gives two games that start together the same port.
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _game_fov(fov: float, height: int, width: int) -> float:

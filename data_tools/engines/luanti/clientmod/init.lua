@@ -62,9 +62,9 @@ minetest.register_globalstep(function()
 	append(digits, math.floor(pos.x * 1000 + 0.5) + HALF, 6)
 	append(digits, math.floor(pos.y * 1000 + 0.5) + HALF, 6)
 	append(digits, math.floor(pos.z * 1000 + 0.5) + HALF, 6)
-	-- The client counts its horizontal angle from the x axis.
+	-- The client counts its horizontal angle from the x axis, and its vertical angle upwards.
 	append(digits, math.floor(math.deg(camera:get_look_horizontal()) * 1000 - 90000 + 0.5) % 360000, 5)
-	append(digits, math.floor(math.deg(camera:get_look_vertical()) * 1000 + 0.5) + 90000, 5)
+	append(digits, math.floor(-math.deg(camera:get_look_vertical()) * 1000 + 0.5) + 90000, 5)
 	local sum = 0
 	for place, digit in ipairs(digits) do
 		sum = sum + place * digit

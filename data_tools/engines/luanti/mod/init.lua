@@ -51,7 +51,59 @@ local function still(tile)
 	return tile
 end
 
+-- The game draws the optional leaves of a tree from the time of day, so that no two runs had the same trees. Here they
+-- are drawn once for a kind of tree, always alike.
+local function fixed(schematic, salt)
+	local read = type(schematic) == "string" and minetest.read_schematic(schematic, {}) or schematic
+	if type(read) ~= "table" then
+		return schematic
+	end
+	local draw = PcgRandom(salt)
+	read = table.copy(read)
+	for _, slice in ipairs(read.yslice_prob or {}) do
+		slice.prob = 254
+	end
+	for _, node in ipairs(read.data) do
+		local probability = node.prob or node.param1 or 254
+		node.param1, node.prob = nil, draw:next(1, 254) <= probability and 254 or 0
+	end
+	return read
+end
+
+local function text(value)
+	return type(value) == "table" and table.concat(value, ",") or tostring(value)
+end
+
+-- A decoration is drawn from its place in the order, and one without a name is listed under a number drawn by chance.
+local function label(decoration)
+	local parts = {}
+	for place, field in ipairs({"name", "deco_type", "decoration", "place_on", "biomes", "y_min", "y_max", "sidelen",
+		"fill_ratio", "height", "spawn_by"}) do
+		parts[place] = text(decoration[field])
+	end
+	local schematic = decoration.schematic
+	return table.concat(parts, ";") .. (type(schematic) == "string" and schematic or "")
+end
+
+local function fix_decorations()
+	local kinds = {}
+	for _, decoration in pairs(minetest.registered_decorations) do
+		kinds[#kinds + 1] = {key = label(decoration), decoration = decoration}
+	end
+	table.sort(kinds, function(a, b)
+		return a.key < b.key
+	end)
+	minetest.clear_registered_decorations()
+	for salt, kind in ipairs(kinds) do
+		if kind.decoration.deco_type == "schematic" then
+			kind.decoration.schematic = fixed(kind.decoration.schematic, salt)
+		end
+		minetest.register_decoration(kind.decoration)
+	end
+end
+
 minetest.register_on_mods_loaded(function()
+	fix_decorations()
 	for name, node in pairs(minetest.registered_nodes) do
 		local changes = {waving = 0}
 		for _, field in ipairs({"tiles", "special_tiles"}) do
@@ -287,7 +339,7 @@ local function obey(player)
 	return true
 end
 
--- The order of events: generate, let the player in, send all blocks, answer "ready", then obey.
+-- The order of events: generate, answer "generated", wait for the player, send all blocks, answer "ready", then obey.
 
 local state, to_send = "generating", {}
 
@@ -317,6 +369,7 @@ minetest.after(0, function()
 		to_send[#to_send + 1] = block
 		if remaining == 0 then
 			state = "generated"
+			answer("generated")
 		end
 	end)
 end)
