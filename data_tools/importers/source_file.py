@@ -1,5 +1,6 @@
 """Files that others wrote, read without trust: whatever is wrong with one is a UserError naming file and field."""
 
+import io
 import json
 import math
 import reprlib
@@ -136,9 +137,11 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 
 def _load(path: Path) -> object:
     try:
-        return np.load(path, allow_pickle=False)
+        data = path.read_bytes()
     except OSError as error:
-        raise bad(path, f"cannot be read ({error.strerror or _brief(error)})") from None
+        raise bad(path, f"cannot be read ({error.strerror})") from None
+    try:
+        return np.load(io.BytesIO(data), allow_pickle=False)
     except Exception as error:  # as above
         raise bad(path, f"not a readable array file ({_brief(error)})") from None
 
