@@ -60,8 +60,20 @@ ENGINES = {
     for engine in (
         Engine("blockworld", "gymnasium", "mstv/BlockWorld-v0", ("data_tools.engines.blockworld",)),
         Engine("luanti", "gymnasium", "mstv/Luanti-v0", ("data_tools.engines.luanti",)),
-        Engine("minerl", "minerl", "MineRLNavigate-v0", own_python=True, advice="`make minerl-env` makes one"),
-        Engine("craftground", "craftground", "craftground", own_python=True, advice="`make craftground-env` makes one"),
+        Engine(
+            "minerl",
+            "minerl",
+            "MineRLNavigate-v0",
+            own_python=True,
+            advice="see docs/engines.md; `make minerl-env` makes its environment",
+        ),
+        Engine(
+            "craftground",
+            "craftground",
+            "craftground",
+            own_python=True,
+            advice="see docs/engines.md; `make craftground-env` makes its environment",
+        ),
     )
 }
 GYM = "gym:"

@@ -161,16 +161,16 @@ class EngineProcess:
             raise EngineFailure(f"engine {name}: ended ({self._process.returncode}){self._last_words()}") from None
         if "error" in told:
             if told["fix"]:
-                raise UserError(f"engine {name}: {told['error']}: {self._settings.engine.advice}")
-            raise EngineFailure(f"engine {name}: {told['error']}")
+                raise UserError(f"engine {name}: {_one_line(told['error'])}: {self._settings.engine.advice}")
+            raise EngineFailure(f"engine {name}: {_one_line(told['error'])}")
         return told, block
 
     def _last_words(self) -> str:
         """The end of what the engine printed, on one line."""
         size = self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, size - 4096))
-        lines = [line.strip() for line in self._log.read().decode(errors="replace").splitlines() if line.strip()]
-        return ": " + " | ".join(lines[-_LOG_LINES:]) if lines else ""
+        words = _one_line(self._log.read().decode(errors="replace"))
+        return f": {words}" if words else ""
 
     def close(self) -> None:
         """End the engine and all that it started, by force if it does not end by itself."""
@@ -201,6 +201,12 @@ class EngineProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.kill() if isinstance(error, EngineFailure) else self.close()
+
+
+def _one_line(text: str) -> str:
+    """The last lines of a text as one."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " | ".join(lines[-_LOG_LINES:])
 
 
 class _Timed:

@@ -65,7 +65,7 @@ class GymnasiumAdapter(Adapter):
     def step(self, action: Any) -> View:
         """Live through one frame."""
         if self.actions.kind == "discrete":
-            taken = int(action) + self._first
+            taken: Any = int(action) + self._first
         elif self._columns is not None:
             taken = self._columns.build(action)
         else:
