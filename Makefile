@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO ?= demo
+EXTRAS ?= dev
 ENVIRONMENTS := data_tools/engines/environments
 # MineRL tells where the player stands only with numpy<1.24; its data reader takes any.
 MINERL_NUMPY ?= numpy
@@ -19,7 +20,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@# torch first and pinned: another package's requirement could otherwise pull another build of it.
 	$(BIN)/python -m pip install -c constraints.txt torch
-	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install -c constraints.txt -e '.[$(EXTRAS)]'
 	touch $@
 
 install: $(INSTALLED) ## create .venv with pinned dependencies

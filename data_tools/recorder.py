@@ -241,7 +241,8 @@ def _record_missing(folder: Path, recording: Recording, missing: list[int], work
     try:
         with Bar("record", campaign.num_episodes, "episodes") as bar:
             bar.skip(campaign.num_episodes - len(missing))
-            tasks = [(folder, recording, index) for index in missing]
+            # World by world, since some engines take a minute to change it.
+            tasks = [(folder, recording, index) for index in sorted(missing, key=lambda i: (recording.world(i), i))]
             for _, result in run_tasks(record_episode, tasks, workers):
                 recorded += 1
                 failures += result.engine_failures

@@ -57,7 +57,9 @@ def _answer_all(requests: IO[bytes], answers: IO[bytes]) -> None:
             except Exception as error:
                 traceback.print_exc()
                 told = str(error).strip() or type(error).__name__
-                send(answers, {"error": told, "fix": isinstance(error, SettingsError)})
+                # Our own engines raise mstv's UserError, which cannot be imported everywhere.
+                fix = isinstance(error, SettingsError) or type(error).__name__ == "UserError"
+                send(answers, {"error": told, "fix": fix})
     except (EOFError, BrokenPipeError):
         pass
     finally:
