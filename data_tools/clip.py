@@ -21,10 +21,10 @@ def join_clip(videos: Iterable[bytes], num_frames: int, where: str | Path) -> by
         where: names the episode in errors.
 
     Returns:
-        An mp4 whose frame t is shown at t / fps; with fewer frames if `videos` hold fewer.
+        An mp4 whose frame t is shown at t / fps.
 
     Raises:
-        UserError: a video is damaged or was not written by us.
+        UserError: a video is damaged or was not written by us, or they hold fewer frames.
     """
     buffer = io.BytesIO()
     count = 0
@@ -51,8 +51,8 @@ def join_clip(videos: Iterable[bytes], num_frames: int, where: str | Path) -> by
     except (av.FFmpegError, ValueError, IndexError) as error:
         reason = str(error).split("\n", 1)[0]
         raise UserError(f"{where}: its video cannot be read ({reason}): it is damaged, make it again") from None
-    if not count:
-        raise UserError(f"{where}: its video holds no frames: make it again")
+    if count < num_frames:
+        raise UserError(f"{where}: its video holds {count} frames where {num_frames} should be: make it again")
     return buffer.getvalue()
 
 

@@ -18,6 +18,9 @@ from mstv.errors import UserError
 
 PAGE, SHEET, CLIPS, RECORD_FILE = "index.html", "contact_sheet.png", "clips", "preview.json"
 
+MAX_EPISODES = 100
+"""More would make a page that no browser likes, and a contact sheet that cannot be drawn."""
+
 
 class Preview(Record):
     """`preview.json` in a preview's folder: what it shows. Only a folder that holds one is ever replaced."""
@@ -34,15 +37,17 @@ def make_preview(
     Args:
         folder: of raw episodes or of frame shards.
         out: folder of the preview; an older preview there is replaced.
-        episodes: how many are shown, spread over splits and worlds.
+        episodes: how many are shown, spread over splits and worlds, 1 to `MAX_EPISODES`.
         split: shows this one alone.
         clip_frames: frames of each clip, from the start of its episode.
         workers: processes.
 
     Raises:
-        UserError: no set in `folder`, none of its episodes in `split`, a damaged episode, or `out` cannot be
-            written or is something else than a preview.
+        UserError: too many `episodes`, no set in `folder`, none of its episodes in `split`, a damaged episode, or
+            `out` cannot be written or is something else than a preview.
     """
+    if episodes > MAX_EPISODES:
+        raise UserError(f"episodes is {episodes}: a page holds at most {MAX_EPISODES}, choose fewer")
     _check_out(folder, out)
     parts = [part for part in open_set(folder) if split in (None, part.split)]
     if not parts:
@@ -115,7 +120,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=options.positive,
         default=8,
         metavar="N",
-        help="episodes shown, spread over splits and worlds (default: 8)",
+        help=f"episodes shown, spread over splits and worlds, at most {MAX_EPISODES} (default: 8)",
     )
     parser.add_argument("--split", choices=SPLITS, help="show this split alone")
     parser.add_argument(

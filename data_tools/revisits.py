@@ -90,14 +90,15 @@ def _search(poses: np.ndarray, tolerance: Tolerance) -> np.ndarray:
     place = np.searchsorted(occupied, keys)
     ascending = (place * num)[order] + order
     turns = (0, 1, -1) if yaw_cells > 1 else (0,)
+    steps = np.array(list(product((0, 1, -1), (0, 1, -1), turns)))
     # The own cell comes first (all zeros): what it finds leaves less to search in its neighbours.
-    for step_x, step_z, step_yaw in product((0, 1, -1), (0, 1, -1), turns):
-        neighbour = cells + np.array([step_x, step_z, 0])
-        neighbour[:, 2] = (neighbour[:, 2] + step_yaw) % yaw_cells
-        wanted = neighbour @ strides
+    for some in (steps[:1], steps[1:]):
+        neighbours = cells[:, None] + some
+        neighbours[..., 2] %= yaw_cells
+        wanted = neighbours @ strides
         cell = np.minimum(np.searchsorted(occupied, wanted), len(occupied) - 1)
-        frames = np.flatnonzero(occupied[cell] == wanted)
-        _search_cells(poses, tolerance, best, order, ascending, frames, cell[frames], starts)
+        frames, column = np.nonzero(occupied[cell] == wanted)
+        _search_cells(poses, tolerance, best, order, ascending, frames, cell[frames, column], starts)
     return best
 
 
@@ -113,11 +114,11 @@ def _search_cells(
 ) -> None:
     """Lower `best` of each of `frames` to the earliest matching frame in its one of `cells`, if that is earlier."""
     begin = starts[cells]
-    end = np.searchsorted(ascending, cells * len(poses) + best[frames])  # none that is later than the best so far
     width = 1
     while True:
+        end = np.searchsorted(ascending, cells * len(poses) + best[frames])  # none that is later than the best so far
         left = begin < end
-        frames, begin, end = frames[left], begin[left], end[left]
+        frames, cells, begin, end = frames[left], cells[left], begin[left], end[left]
         if not len(frames):
             return
         found = np.zeros(len(frames), bool)
@@ -131,9 +132,9 @@ def _search_cells(
             same = np.zeros(real.shape, bool)
             same[row, column] = tolerance.same(poses[frames[rows][row]], poses[others])
             hit = np.flatnonzero(same.any(1))
-            best[frames[rows][hit]] = order[candidates[hit, same[hit].argmax(1)]]
+            np.minimum.at(best, frames[rows][hit], order[candidates[hit, same[hit].argmax(1)]])
             found[rows][hit] = True
-        begin = np.where(found, end, begin + width)
+        begin = np.where(found, len(order), begin + width)
         width *= _GROWTH
 
 

@@ -46,14 +46,14 @@ def loop_walk(num_frames: int, seed: int, jitter: float = 0.0) -> np.ndarray:
     return poses.astype(np.float32)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("jitter", [0.0, 0.05, 1.0])
 @pytest.mark.parametrize("tolerance", [Tolerance(), Tolerance(0.1, 2.0), Tolerance(3.0, 130.0), Tolerance(1.0, 180.0)])
 def test_a_walk_is_exact(seed: int, jitter: float, tolerance: Tolerance) -> None:
-    poses = loop_walk(400, seed, jitter)
+    poses = loop_walk(250, seed, jitter)
     expected = brute(poses, tolerance)
     if jitter < 1:  # there are revisits, so that a test of them can fail
-        assert (expected < np.arange(400)).any()
+        assert (expected < np.arange(250)).any()
     np.testing.assert_array_equal(first_seen(poses, tolerance), expected)
 
 
@@ -61,9 +61,9 @@ _NUMBERS = st.floats(-4, 4, width=32) | st.sampled_from([0.0, 0.5, -0.5, 1.0, 1e
 _ANGLES = st.floats(-400, 400, width=32) | st.sampled_from([0.0, 15.0, -15.0, 180.0, -180.0, 359.99, 360.0, 345.0])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
-    st.lists(st.tuples(_NUMBERS, _NUMBERS, _NUMBERS, _ANGLES, _ANGLES), min_size=1, max_size=40),
+    st.lists(st.tuples(_NUMBERS, _NUMBERS, _NUMBERS, _ANGLES, _ANGLES), min_size=1, max_size=24),
     st.sampled_from([0.01, 0.5, 2.0]),
     st.sampled_from([1.0, 15.0, 100.0, 120.0, 180.0]),
 )
