@@ -10,6 +10,7 @@ from data_tools.episode_reading import EpisodeReader, EpisodeReading
 from data_tools.problems import Problems
 from mstv.data.schema import (
     ACTIONS,
+    MANIFEST,
     POSES,
     RECORD,
     VIDEO,
@@ -109,7 +110,9 @@ class ShardCheck:
         self._problems.expect(where, "key", key, Chunk.sample_key(episode.key, chunk.chunk))
         self._problems.expect(where, "chunk", start // length, chunk.chunk)
         self._problems.expect(where, "first_frame", start, chunk.first_frame)
-        self._problems.expect(where, "num_frames", min(length, episode.num_frames - start), chunk.num_frames)
+        if chunk.num_frames != (expected := min(length, episode.num_frames - start)):
+            told = f"field num_frames is {chunk.num_frames}, but {expected} by {MANIFEST} and its record"
+            self._problems.append(f"{where}: {told}")
         self._report.frames[episode.key] = start + chunk.num_frames
         # The reading of an episode goes on only from one sound chunk to the next.
         reader, self._reader = self._reader, None
@@ -151,9 +154,10 @@ class ShardCheck:
     def _check_episode(self, where: str, episode: Episode) -> None:
         manifest = self._manifest
         self._report.worlds.add(episode.source.world)
-        self._problems.expect(where, "fps", episode.fps, manifest.fps)
-        self._problems.expect(where, "image_size", (episode.height, episode.width), manifest.image_size)
-        self._problems.expect(where, "actions", episode.actions, manifest.actions)
+        fields = {"fps": episode.fps, "image_size": (episode.height, episode.width), "actions": episode.actions}
+        for name, found in fields.items():
+            if found != (expected := getattr(manifest, name)):
+                self._problems.append(f"{where}: field {name} is {found}, but {expected} in {MANIFEST}")
 
     def _check_members(self, where: str, members: dict[str, bytes], others: set[str], episode: Episode) -> None:
         wanted = {RECORD, *others}
@@ -180,6 +184,8 @@ class ShardCheck:
                 latents = read_npy(members[name], f"{where}.{name}")
                 grid = (height // rows >> level, width // columns >> level)
                 expected = (np.dtype(np.float16), (record.num_frames, *grid, manifest.latent_channels))
-                self._problems.expect(f"{where}.{name}", "shape", (latents.dtype, latents.shape), expected)
-                if not np.isfinite(latents).all():
+                if (found := (latents.dtype, latents.shape)) != expected:
+                    told = f"{expected[0]} {expected[1]} by {MANIFEST} and its record"
+                    self._problems.append(f"{where}.{name}: field shape is {found[0]} {found[1]}, but {told}")
+                if latents.dtype == np.float16 and not np.isfinite(latents).all():
                     self._problems.append(f"{where}.{name}: holds a NaN or an infinity")

@@ -56,8 +56,8 @@ class Recording:
         """Raise UserError where a file of it is missing."""
         for path in (self.video, *self.files):
             if not path.is_file():
-                other = self.files[0] if path == self.video else self.video
-                raise bad(path, f"is missing, it belongs to {other.name}")
+                others = [other.name for other in (self.video, *self.files) if other != path]
+                raise bad(path, f"is missing, it belongs to {others[0]}" if others else "is missing")
 
 
 @dataclass(frozen=True)

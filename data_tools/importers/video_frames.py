@@ -153,9 +153,12 @@ def _opened(path: Path) -> tuple[InputContainer, av.VideoStream]:
         container = av.open(str(path), "r")
     except (av.FFmpegError, ValueError, OSError) as error:
         raise _unreadable(path, error) from None
-    if not container.streams.video:
+    # A stream of a codec that FFmpeg does not know has no decoder.
+    if not container.streams.video or container.streams.video[0].codec_context is None:
         container.close()
-        raise UserError(f"{path}: holds no video stream: remove it, or use --skip-bad to go on without it")
+        raise UserError(
+            f"{path}: holds no video stream that can be decoded: remove it, or use --skip-bad to go on without it"
+        )
     return container, container.streams.video[0]
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
 
 import mstv
 from mstv.errors import UserError
@@ -27,6 +27,8 @@ GOP_FRAMES = 8
 SPLITS = ("train", "validation", "test")
 MANIFEST = "manifest.json"
 VIDEO, ACTIONS, POSES, RECORD = "mp4", "actions.npy", "poses.npy", "json"
+MAX_LEVELS = 16
+"""Levels that a latents set may have; each halves the grid of the one before."""
 TOKENIZER_COPY = "tokenizer.ckpt"
 """The tokenizer checkpoint that stands inside every latents folder, so that the folder can be decoded alone."""
 CAMPAIGN = "recording.campaign.json"
@@ -65,7 +67,7 @@ class Record(BaseModel):
         """
         try:
             data = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{where}: not valid JSON ({error}): it is damaged, make it again") from None
         if not isinstance(data, dict) or "schema_version" not in data:
             raise UserError(f"{where}: field schema_version is missing: this is not an mstv {cls.__name__} file")
@@ -134,17 +136,17 @@ class ActionSpec(BaseModel):
 
     def check(self, actions: np.ndarray | None, num_frames: int, where: str | Path) -> None:
         """Raise UserError unless `actions` has this spec's dtype, shape (`num_frames` rows) and range."""
-        expected = self.null(num_frames)
+        # One row stands for all: `num_frames` may come from a damaged record, and be huge.
+        expected = self.null(1)
         if actions is None or expected is None:
             if actions is not expected:
                 raise UserError(
                     f"{where}: actions are {'absent' if actions is None else 'present'} for kind {self.kind}"
                 )
             return
-        if actions.dtype != expected.dtype or actions.shape != expected.shape:
-            raise UserError(
-                f"{where}: actions are {actions.dtype} {actions.shape}, expected {expected.dtype} {expected.shape}"
-            )
+        shape = (num_frames, *expected.shape[1:])
+        if actions.dtype != expected.dtype or actions.shape != shape:
+            raise UserError(f"{where}: actions are {actions.dtype} {actions.shape}, expected {expected.dtype} {shape}")
         if self.kind == "discrete" and num_frames and not (actions.min() >= -1 and actions.max() < self.size):
             raise UserError(
                 f"{where}: action ids must lie in -1..{self.size - 1}, found {actions.min()}..{actions.max()}"
@@ -246,14 +248,16 @@ class Manifest(Record):
     """`manifest.json` beside the tars of a set of frame shards or latent shards, written last."""
 
     kind: Literal["frames", "latents"]
-    fps: float
-    image_size: tuple[int, int] = Field(description="(H, W) of the frames")
+    fps: float = Field(gt=0)
+    image_size: tuple[PositiveInt, PositiveInt] = Field(description="(H, W) of the frames")
     actions: ActionSpec
-    chunk_frames: int | None = Field(default=None, description="frames: length of every chunk but an episode's last")
+    chunk_frames: int | None = Field(
+        default=None, gt=0, description="frames: length of every chunk but an episode's last"
+    )
     shards: tuple[Shard, ...]
-    patch_size: tuple[int, int] | None = Field(default=None, description="latents: (ph, pw)")
-    num_levels: int | None = Field(default=None, description="latents: number of levels")
-    latent_channels: int | None = Field(default=None, description="latents: C")
+    patch_size: tuple[PositiveInt, PositiveInt] | None = Field(default=None, description="latents: (ph, pw)")
+    num_levels: int | None = Field(default=None, gt=0, le=MAX_LEVELS, description="latents: number of levels")
+    latent_channels: int | None = Field(default=None, gt=0, description="latents: C")
     tokenizer: TokenizerSource | None = None
     source: str | None = Field(default=None, description="what this was made from, relative to the manifest's folder")
     source_sha256: str | None = Field(default=None, description="sha256 of the source set's manifest")

@@ -2,10 +2,12 @@
 
 import hashlib
 import io
+import math
 import os
 import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -153,9 +155,17 @@ def read_npy(data: bytes, where: str | Path) -> np.ndarray:
         UserError: not a whole npy file; `where` names it.
     """
     try:
+        # Looked at first, since room for what the header says is taken before anything is read.
+        file = io.BytesIO(data)
+        version = np.lib.format.read_magic(file)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read_header(file)
+        if math.prod(shape) * dtype.itemsize > len(data):
+            raise ValueError(f"its header says {dtype} {shape}, which is more than the file holds")
         return np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError, TypeError, SyntaxError) as error:
-        raise UserError(f"{where}: not a readable npy array ({error}): it is damaged, make it again") from None
+    except (ValueError, EOFError, OSError, TypeError, SyntaxError, RecursionError, TokenError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise UserError(f"{where}: not a readable npy array ({reason}): it is damaged, make it again") from None
 
 
 def find_shard(manifest: Manifest, key: str) -> Shard:
@@ -217,8 +227,11 @@ def read_episode_chunks(folder: Path, manifest: Manifest, key: str) -> Iterator[
             arrays: dict[str, np.ndarray | None] = {ACTIONS: None, POSES: None}
             for extension in arrays.keys() & sample.keys():
                 array = arrays[extension] = read_npy(sample[extension], f"{path}: {name}.{extension}")
-                if len(array) != chunk.num_frames:
-                    raise UserError(f"{path}: {name}.{extension}: {len(array)} of {chunk.num_frames} rows")
+                if extension == ACTIONS:
+                    episode.actions.check(array, chunk.num_frames, f"{path}: {name}.{extension}")
+                elif array.shape != (chunk.num_frames, 5):
+                    found = f"poses have shape {array.shape}, expected {(chunk.num_frames, 5)}"
+                    raise UserError(f"{path}: {name}.{extension}: {found}")
             if chunk.first_frame != total or len(frames) != chunk.num_frames:
                 raise UserError(f"{path}: {name}: its frames do not follow on from those before: shard the set again")
             total += chunk.num_frames

@@ -172,8 +172,8 @@ def test_records_that_disagree_with_the_manifest(shards: Path) -> None:
 
     rewrite(shards, "train-000001.tar", change)
     told = problems(shards, decode=False)
-    assert "walk-2-00000: field fps is 20.0, found 5.0" in told
-    assert "walk-2-00000: field image_size is (32, 48), found (16, 48)" in told
+    assert "walk-2-00000: field fps is 5.0, but 20.0 in manifest.json" in told
+    assert "walk-2-00000: field image_size is (16, 48), but (32, 48) in manifest.json" in told
 
 
 def test_unsafe_members(shards: Path) -> None:
