@@ -123,6 +123,8 @@ minetest.register_on_mods_loaded(function()
 	end
 end)
 
+-- Chat would be written over the picture.
+minetest.get_server_status = function() end
 minetest.send_join_message = function() end
 minetest.send_leave_message = function() end
 
@@ -343,6 +345,52 @@ end
 
 local state, to_send = "generating", {}
 
+-- The lowest block with air and the highest with anything else, among the 16 * 16 columns at (x, z) in map blocks.
+local function surface(x, z)
+	local first, last = math.floor(LOWEST / 16), math.floor(HIGHEST / 16)
+	local manip = VoxelManip({x = x * 16, y = LOWEST, z = z * 16}, {x = x * 16 + 15, y = HIGHEST, z = z * 16 + 15})
+	local data, air, place = manip:get_data(), minetest.get_content_id("air"), 0
+	local low, high = last, first
+	for _ = 0, 15 do
+		for y = LOWEST, HIGHEST do
+			for _ = 0, 15 do
+				place = place + 1
+				if data[place] == air then
+					low = min(low, floor(y / 16))
+				else
+					high = max(high, floor(y / 16))
+				end
+			end
+		end
+	end
+	return {low = low, high = high}
+end
+
+-- All blocks where anything can be seen, and those around them: without its neighbours a block shows no outer faces.
+local function visible_blocks(low, high)
+	local known, blocks = {}, {}
+	local function look(x, z)
+		local key = x * 65536 + z
+		known[key] = known[key] or surface(x, z)
+		return known[key]
+	end
+	for x = floor(low.x / 16) + 1, floor(high.x / 16) - 1 do
+		for z = floor(low.z / 16) + 1, floor(high.z / 16) - 1 do
+			local bottom, top = math.huge, -math.huge
+			for i = -1, 1 do
+				for j = -1, 1 do
+					local range = look(x + i, z + j)
+					bottom, top = min(bottom, range.low - 1), max(top, range.high + 1)
+				end
+			end
+			for y = max(bottom, floor(LOWEST / 16)), min(top, floor(HIGHEST / 16)) do
+				blocks[#blocks + 1] = {x = x, y = y, z = z}
+			end
+		end
+	end
+	return blocks
+end
+
 local function prepare(player)
 	player:set_properties({eye_height = EYE, visual_size = {x = 0, y = 0}})
 	player:set_physics_override({gravity = 0, speed = 0, jump = 0})
@@ -362,12 +410,12 @@ minetest.register_on_joinplayer(prepare)
 
 minetest.after(0, function()
 	centre = find_centre()
-	local wide = reach + sight + 16
+	local wide = reach + sight + 32
 	local low = {x = -centre.x - wide, y = LOWEST, z = centre.z - wide}
 	local high = {x = -centre.x + wide, y = HIGHEST, z = centre.z + wide}
-	minetest.emerge_area(low, high, function(block, _, remaining)
-		to_send[#to_send + 1] = block
+	minetest.emerge_area(low, high, function(_, _, remaining)
 		if remaining == 0 then
+			to_send = visible_blocks(low, high)
 			state = "generated"
 			answer("generated")
 		end
