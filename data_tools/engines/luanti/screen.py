@@ -46,12 +46,12 @@ class Screen:
     def __init__(self, program: str, folder: Path, height: int, width: int) -> None:
         self.size = (height + 2 * STRIP, width)
         reader, writer = os.pipe()
+        mode = f"{width}x{self.size[0]}x24"
+        command = [program, "-displayfd", str(writer), "-screen", "0", mode, "-fbdir", str(folder)]
+        command += ["-nolisten", "tcp", "-noreset"]
         with (folder / "xvfb.log").open("wb") as log:
             self._process = subprocess.Popen(
-                owned(
-                    [program, "-displayfd", str(writer), "-screen", "0", f"{width}x{self.size[0]}x24"]
-                    + ["-fbdir", str(folder), "-nolisten", "tcp", "-noreset"]
-                ),
+                owned(command),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
