@@ -70,7 +70,6 @@ def read(recording: Recording) -> Track:
         turn = dict(zip(("yaw", "pitch"), items(entry, "action.camera", where, int | float, 2), strict=True))
         where = f"{where}: field action.camera"
         actions[row, -2:] = [math.degrees(number(turn, name, where)) for name in ("pitch", "yaw")]
-    actions[:1] = 0
     return Track(SPEC, actions, poses)
 
 

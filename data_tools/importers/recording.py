@@ -66,7 +66,8 @@ class Track:
 
     Attributes:
         spec: what the actions are.
-        actions: int16 (T,) or float32 (T, A), one row per frame after the dropped ones; None without actions.
+        actions: int16 (T,) or float32 (T, A), one row per frame after the dropped ones; None without actions. Row 0 is
+            never used: the first action of every segment is null.
         poses: float32 (T, 5): x, y, z in blocks, yaw and pitch in degrees; None where unknown.
         fps: frames a second; None keeps the average rate of the video.
         drop: frames at the start of the video that come before the first row.
@@ -136,7 +137,7 @@ def files_below(folder: Path, leave_out: Path) -> Iterator[Path]:
     """All files below `folder`, relative to it, folder by folder; no hidden ones, none in `leave_out`.
 
     Raises:
-        UserError: no such folder.
+        UserError: no such folder, or a name that is not UTF-8.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder: give the folder of the recordings")
@@ -144,8 +145,14 @@ def files_below(folder: Path, leave_out: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if (Path(parent) / name).resolve() != left_out)
         for name in sorted(names):
-            if not name.startswith("."):
-                yield (Path(parent) / name).relative_to(folder)
+            if name.startswith("."):
+                continue
+            path = (Path(parent) / name).relative_to(folder)
+            try:
+                str(path).encode()
+            except UnicodeEncodeError:
+                raise UserError(f"{folder}: holds {str(path)!r}, a name that is not UTF-8: rename it") from None
+            yield path
 
 
 def find_pairs(folder: Path, leave_out: Path, videos: Sequence[str], beside: str) -> Iterator[tuple[Path, Path]]:

@@ -19,8 +19,9 @@ FIX = "download it again, or use --skip-bad to go on without it"
 
 
 def bad(where: str | Path, problem: str) -> UserError:
-    """The error of a damaged file."""
-    return UserError(f"{where}: {problem}: {FIX}")
+    """The error of a damaged file, in one line whatever the problem quotes from it."""
+    quoted = "".join(c if c.isprintable() else "?" for c in problem)
+    return UserError(f"{where}: {quoted}: {FIX}")
 
 
 def read_text(path: Path) -> str:
@@ -132,6 +133,8 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
                 arrays[name] = archive[name]
             except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds on damaged members
                 raise bad(path, f"field {name} cannot be read ({_brief(error)})") from None
+            if not isinstance(arrays[name], np.ndarray):  # a member that does not begin as npy files do comes as bytes
+                raise bad(path, f"field {name} is no npy array")
     return arrays
 
 

@@ -48,7 +48,6 @@ def read(recording: Recording) -> Track:
     path = recording.files[0]
     source = within(numeric(read_npz(path), "actions", path, (None,), "iu"), "actions", path, 0, SPEC.size)
     actions = source[:-1].astype(np.int16) - np.int16(1)
-    actions[:1] = -1
     return Track(SPEC, actions, fps=FRAMES_A_SECOND)
 
 

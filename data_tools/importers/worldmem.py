@@ -74,7 +74,6 @@ def read(recording: Recording) -> Track:
         steps = within(source[:, column], f"actions[:, {column}]", path, 0, 2 * _NO_TURN).astype(np.float32)
         columns.append((steps - _NO_TURN) * DEGREES_A_STEP)
     actions = np.stack(columns, axis=1).astype(np.float32)
-    actions[:1] = 0
     poses = numeric(arrays, "poses", path, (None, 5)).astype(np.float32)[:, [0, 1, 2, 4, 3]]
     if len(poses) == len(actions) - 1:
         poses = np.concatenate([poses[:1], poses])

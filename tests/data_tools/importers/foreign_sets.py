@@ -17,8 +17,11 @@ from mstv.data.video import decode_video
 SIDE, CELLS = 64, 4
 
 
-def write_numbers(path: Path, num_frames: int, rate: int = 20, codec: str = "libx264", first: int = 0) -> Path:
-    """Write a video of `num_frames` pictures that show `first`, `first` + 1, ... as 16 black and white cells."""
+def write_numbers(path: Path, num_frames: int, rate: int = 20, codec: str = "libx264", halt: int = 0) -> Path:
+    """Write a video of `num_frames` pictures that show 0, 1, ... as 16 black and white cells.
+
+    Before every eighth frame, `halt` frames' time goes by without one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate)
@@ -27,11 +30,11 @@ def write_numbers(path: Path, num_frames: int, rate: int = 20, codec: str = "lib
         if codec == "libx264":
             stream.options = {"preset": "ultrafast", "crf": "10"}
         for number in range(num_frames):
-            bits = (first + number >> np.arange(CELLS**2)) & 1
+            bits = (number >> np.arange(CELLS**2)) & 1
             cells = np.where(bits, 235, 20).astype(np.uint8).reshape(CELLS, CELLS)
             picture = np.repeat(cells.repeat(SIDE // CELLS, 0).repeat(SIDE // CELLS, 1)[..., None], 3, 2)
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-            frame.pts, frame.time_base = number, Fraction(1, rate)
+            frame.pts, frame.time_base = number + number // 8 * halt, Fraction(1, rate)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path

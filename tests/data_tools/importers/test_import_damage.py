@@ -128,6 +128,7 @@ OBJECTS = np.array([{"a": 1}] * 40, dtype=object)
             {f"observation$l${name}": np.zeros(39) for name in ("xpos", "ypos", "zpos", "yaw", "pitch")},
             "field observation$l$xpos is float64 of shape (39,)",
         ),
+        ("minerl", {"action$place": None, "a\nb": OBJECTS}, "field a?b cannot be read"),
         ("worldmem", {"actions": None}, "field actions is missing"),
         ("worldmem", {"actions": np.zeros((40, 8))}, "field actions is float64"),
         ("worldmem", {"actions": np.zeros((40, 7), int)}, "of shape (40, 7)"),
@@ -228,3 +229,10 @@ def test_the_pictures_are_the_size_that_was_asked_for(tmp_path: Path) -> None:
     assert import_set("teco", tmp_path / "in", tmp_path / "raw") == 0
     record = next(iter(episodes(tmp_path / "raw").values())).record
     assert (record.height, record.width) == (32, 32) != (SIDE, SIDE)
+
+
+def test_a_name_that_is_not_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_set("teco", tmp_path / "in")
+    (tmp_path / "in" / "train" / os.fsdecode(b"caf\xe9.mp4")).touch()
+    assert import_set("teco", tmp_path / "in", tmp_path / "raw") == 2
+    assert r"holds 'train/caf\udce9.mp4', a name that is not UTF-8" in capsys.readouterr().err

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foreign_sets import import_set, imported, vpt, vpt_line
+from foreign_sets import import_set, imported, vpt, vpt_line, write_numbers
 
 NAME = "Player341-f153ac423f61-20210720-165349"
 
@@ -73,6 +73,13 @@ def test_missing_lines_leave_their_frames_with_the_null_action(tmp_path: Path) -
     assert np.allclose(episode.column("camera_pitch"), expected, atol=1e-6)
     assert np.flatnonzero(episode.column("camera_yaw") == 0).tolist() == [0, 11, 12, 26]
     assert episode.poses[[9, 10, 11, 12, 25], 0].tolist() == [9, 9, 9, 12, 24]
+
+
+def test_time_stamps_neither_double_nor_drop_a_frame(tmp_path: Path) -> None:
+    vpt(tmp_path / "in", NAME)
+    write_numbers(tmp_path / "in" / f"{NAME}.mp4", 40, halt=5)
+    (episode,) = imported("vpt", tmp_path / "in", tmp_path / "raw").values()
+    assert episode.numbers == list(range(40))
 
 
 def test_lines_that_no_tick_explains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
