@@ -11,6 +11,7 @@ import mstv
 from data_tools.episode import check_same, complete_episodes, member_path, remove_episode
 from data_tools.episode_writer import EpisodeWriter
 from data_tools.importers.recording import Recording, Track
+from data_tools.importers.source_file import DamagedError
 from data_tools.importers.video_frames import VideoFrames
 from data_tools.output_folder import output_folder
 from data_tools.parallel import Bar, run_tasks
@@ -69,7 +70,8 @@ def import_recording(
     The record of the first segment is written last: where it is, the whole recording is imported.
 
     Raises:
-        UserError: the recording is damaged and `skip_bad` is not set; nothing of it stays.
+        DamagedError: the recording is damaged and `skip_bad` is not set; nothing of it stays.
+        UserError: `out` cannot be written.
     """
     segment = total = written = dropped = 0
     first: Episode | None = None
@@ -113,7 +115,7 @@ def import_recording(
                 segment += 1
         if first is not None and recording.segment_key(0) not in existing:
             first.write(member_path(out, recording.segment_key(0), RECORD))
-    except UserError as error:
+    except DamagedError as error:
         for key in {*existing, *(recording.segment_key(number) for number in range(segment + 1))}:
             remove_episode(out, key)
         if not skip_bad:

@@ -87,9 +87,9 @@ class Track:
         """Raise UserError, naming the file `where`, unless actions and poses fit each other and the spec."""
         if self.actions is None:
             return
-        self.spec.check(self.actions, len(self.actions), where)
         if not len(self.actions):
             raise bad(where, "holds no frames")
+        self.spec.check(self.actions, len(self.actions), where)
         if self.poses is not None and len(self.poses) != len(self.actions):
             raise bad(where, f"holds {len(self.poses)} poses, but actions for {len(self.actions)} frames")
 

@@ -18,10 +18,14 @@ _LONGEST_NAME, _DEEPEST = 200, 10
 FIX = "download it again, or use --skip-bad to go on without it"
 
 
-def bad(where: str | Path, problem: str) -> UserError:
+class DamagedError(UserError):
+    """A recording cannot be used; --skip-bad goes on without it, which it does not after any other mistake."""
+
+
+def bad(where: str | Path, problem: str) -> DamagedError:
     """The error of a damaged file, in one line whatever the problem quotes from it."""
     quoted = "".join(c if c.isprintable() else "?" for c in problem)
-    return UserError(f"{where}: {quoted}: {FIX}")
+    return DamagedError(f"{where}: {quoted}: {FIX}")
 
 
 def read_text(path: Path) -> str:

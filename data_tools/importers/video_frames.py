@@ -10,7 +10,7 @@ import numpy as np
 from av.container import InputContainer
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
-from mstv.errors import UserError
+from data_tools.importers.source_file import DamagedError
 
 _HD_ROWS = 720
 """From this height on, a video that does not name its colour matrix means BT.709, below it BT.601."""
@@ -37,7 +37,7 @@ class VideoFrames:
         fps: frames a second that are given.
 
     Raises:
-        UserError: no such file, not a video, or, while iterating, damaged.
+        DamagedError: no such file, not a video, or, while iterating, damaged.
     """
 
     def __init__(self, path: Path, size: tuple[int, int], fps: float | None = None, every_frame: bool = False) -> None:
@@ -48,7 +48,7 @@ class VideoFrames:
         if not rate or rate > _HIGHEST_RATE:
             self._container.close()
             fix = "repair it, or use --skip-bad to go on without it" if every_frame else "give --fps"
-            raise UserError(f"{path}: says that it has {rate or 'no'} frames a second: {fix}")
+            raise DamagedError(f"{path}: says that it has {rate or 'no'} frames a second: {fix}")
         self._rate = Fraction(rate)
         self.fps = float(rate)
         self._reformatter = VideoReformatter()
@@ -78,7 +78,7 @@ class VideoFrames:
         except (av.FFmpegError, ValueError, OSError) as error:
             raise _unreadable(self._path, error) from None
         if num_frames == 0:
-            raise UserError(f"{self._path}: holds no frames: remove it, or use --skip-bad to go on without it")
+            raise DamagedError(f"{self._path}: holds no frames: remove it, or use --skip-bad to go on without it")
 
     def _promised_seconds(self) -> float:
         """Where the file says that it ends; 0 if it does not, or if something else, such as sound, may end there."""
@@ -136,7 +136,7 @@ def count_frames(path: Path) -> int:
     """Number of frames by the file's packets, without decoding them.
 
     Raises:
-        UserError: no such file, or not a video.
+        DamagedError: no such file, or not a video.
     """
     container, stream = _opened(path)
     with container:
@@ -149,22 +149,22 @@ def count_frames(path: Path) -> int:
 def _opened(path: Path) -> tuple[InputContainer, av.VideoStream]:
     try:
         if not path.stat().st_size:
-            raise UserError(f"{path}: holds no bytes: remove it, or use --skip-bad to go on without it")
+            raise DamagedError(f"{path}: holds no bytes: remove it, or use --skip-bad to go on without it")
         container = av.open(str(path), "r")
     except (av.FFmpegError, ValueError, OSError) as error:
         raise _unreadable(path, error) from None
     # A stream of a codec that FFmpeg does not know has no decoder.
     if not container.streams.video or container.streams.video[0].codec_context is None:
         container.close()
-        raise UserError(
+        raise DamagedError(
             f"{path}: holds no video stream that can be decoded: remove it, or use --skip-bad to go on without it"
         )
     return container, container.streams.video[0]
 
 
-def _unreadable(path: Path, error: Exception) -> UserError:
+def _unreadable(path: Path, error: Exception) -> DamagedError:
     reason = str(error).split("\n", 1)[0]
-    return UserError(
+    return DamagedError(
         f"{path}: not a readable video ({reason}): remove or repair it, or use --skip-bad to go on without it"
     )
 

@@ -6,6 +6,7 @@ import pytest
 from foreign_sets import episodes, import_set, teco, vpt
 
 from data_tools.importers import importing
+from mstv.errors import UserError
 
 SMALL = ("--segment-frames", "16", "--min-frames", "2")
 
@@ -93,3 +94,20 @@ def test_a_recording_that_is_damaged_later_leaves_nothing(
     assert import_set("vpt", source, tmp_path / "raw", *SMALL, "--skip-bad") == 0
     assert not list((tmp_path / "raw").glob("a-*"))
     assert len(list((tmp_path / "raw").glob("*.json"))) == 6
+
+
+def test_a_full_disk_is_no_damage(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It ends the import, --skip-bad or not, and what was written before stays."""
+    assert import_set("vpt", source, tmp_path / "raw", *SMALL) == 0
+    (tmp_path / "raw" / "b-0000.json").unlink()
+    before = contents(tmp_path / "raw")
+
+    def full(self):  # type: ignore[no-untyped-def]
+        raise UserError("b-0000.mp4: cannot be written (No space left on device): choose another output folder")
+
+    monkeypatch.setattr(importing.EpisodeWriter, "__enter__", full)
+    assert import_set("vpt", source, tmp_path / "raw", *SMALL, "--skip-bad") == 2
+    assert "No space left" in capsys.readouterr().err
+    assert contents(tmp_path / "raw") == before
