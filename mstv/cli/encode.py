@@ -29,6 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mstv.cli.checkpoints import resolve_checkpoint
     from mstv.cli.runtime import runtime_of
     from mstv.data.latent_shards import LatentSample, write_latent_shard
+    from mstv.data.location import Location
     from mstv.data.schema import (
         MANIFEST,
         TOKENIZER_COPY,
@@ -46,7 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     from mstv.tokenizer.module import KIND, load_tokenizer
 
     runtime = runtime_of(arguments)
-    frames_folder, folder = arguments.frames, arguments.latents
+    frames_folder = Location.of(arguments.frames).local_folder("frames to encode")
+    folder = arguments.latents
     source = read_manifest(frames_folder, "frames")
     checkpoint = resolve_checkpoint(arguments.tokenizer)
     tokenizer, sha256 = load_tokenizer(checkpoint)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float16, Int
 
+from mstv.data.location import Location
 from mstv.data.schema import (
     ACTIONS,
     POSES,
@@ -101,14 +102,14 @@ class LatentStore:
     """A latents set, read at random; cheap to make, to pickle and to share with worker processes.
 
     Args:
-        folder: holds the tars and `manifest.json`.
+        folder: holds the tars and `manifest.json`; a local one, since they are mapped.
 
     Raises:
-        UserError: no latents set is there; see `read_manifest`.
+        UserError: a URL, or no latents set is there; see `read_manifest`.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = folder = Location.of(folder).local_folder("latents")
         self.manifest = read_manifest(folder, "latents")
         size, patch, count = self.manifest.image_size, self.manifest.patch_size, self.manifest.num_levels
         if patch is None or count is None or self.manifest.latent_channels is None:

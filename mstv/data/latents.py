@@ -1,9 +1,9 @@
 """Batches of one plan step each, cut at random from the episodes of a latents set."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mstv.data.latent_shards import LatentStore
 from mstv.data.loader import ResumableDataModule
+from mstv.data.location import Location
 from mstv.errors import UserError
 from mstv.levels import Levels
 from mstv.rollout.layout import frames_by_level
@@ -177,7 +178,7 @@ class LatentsDataModule(ResumableDataModule):
     caller: `batch_size=len(batch.keys)`.
 
     Args:
-        folder: the set of latent shards.
+        folder: the set of latent shards, a local folder.
         plan: its steps are what is trained.
         levels: the token pyramid; it must be the set's.
         batch_size: B, chunks of one step on one rank.
@@ -187,13 +188,13 @@ class LatentsDataModule(ResumableDataModule):
         validation_batches: fixed batches of the validation split; at least one for each sampling group of the plan.
 
     Raises:
-        UserError: numbers that are not positive, or a plan that does not fit the levels. At `setup`: no such set, or
-            other levels than the set's. When a loader is made: a split without episodes that are long enough.
+        UserError: a URL, numbers that are not positive, or a plan that does not fit the levels. At `setup`: no such
+            set, or other levels than the set's. When a loader is made: a split without episodes that are long enough.
     """
 
     def __init__(
         self,
-        folder: Path,
+        folder: str | os.PathLike[str],
         plan: PlanFamily,
         levels: Levels,
         batch_size: int = 8,
@@ -203,7 +204,7 @@ class LatentsDataModule(ResumableDataModule):
         validation_batches: int = 16,
     ) -> None:
         super().__init__(num_workers, seed)
-        self.folder = Path(folder)
+        self.folder = Location.of(folder).local_folder("latents")
         self.plan = plan.plan(levels.num_tokens(0))
         self.levels = levels
         self.batch_size = batch_size
