@@ -58,9 +58,13 @@ class GymnasiumAdapter(Adapter):
 
     def reset(self, seed: int, world: int) -> View:
         """Begin an episode."""
-        if self._ours:
-            return self._view(*self._env.reset(seed=seed, options={"world": world}), False)
-        return self._view(*self._env.reset(seed=world), False)
+        try:
+            if self._ours:
+                return self._view(*self._env.reset(seed=seed, options={"world": world}), False)
+            return self._view(*self._env.reset(seed=world), False)
+        except gymnasium.error.DependencyNotInstalled as error:
+            # Some look for what they draw with only when they draw.
+            raise SettingsError(str(error)) from error
 
     def step(self, action: Any) -> View:
         """Live through one frame."""

@@ -98,6 +98,9 @@ def test_an_unknown_argument_is_named() -> None:
         EngineProcess(dataclasses.replace(settings("Shown"), options=(("colour", "red"),)))
 
 
-def test_one_without_pictures_is_refused_at_its_first_frame() -> None:
-    with EngineProcess(settings("Blind")) as engine, pytest.raises(UserError, match="its frames are"):
+@pytest.mark.parametrize(
+    ("name", "message"), [("Blind", "its frames are"), ("Undrawn", r"pygame is not installed.*install the package")]
+)
+def test_one_without_pictures_is_refused_at_its_first_frame(name: str, message: str) -> None:
+    with EngineProcess(settings(name)) as engine, pytest.raises(UserError, match=message):
         engine.reset(0, 0)

@@ -114,6 +114,13 @@ class Blind(Shown):
         return None
 
 
+class Undrawn(Rendered):
+    """Misses the package that it draws with, and sees it when it draws."""
+
+    def render(self):
+        raise gymnasium.error.DependencyNotInstalled("pygame is not installed")
+
+
 class Early(Shown):
     """Ends by itself after three steps."""
 
@@ -164,5 +171,5 @@ class Exits(Shown):
         os._exit(7)
 
 
-for kind in (Shown, Dicts, Rendered, Nested, Words, Blind, Early, Raises, Hangs, Prints, Exits):
+for kind in (Shown, Dicts, Rendered, Nested, Words, Blind, Undrawn, Early, Raises, Hangs, Prints, Exits):
     gymnasium.register(f"{kind.__name__}-v0", kind)
