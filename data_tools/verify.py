@@ -174,17 +174,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run `mstv-data verify`; exit code 2 if there is any problem, or with `--strict` any warning."""
     found = verify(arguments.folder, not arguments.fast, arguments.workers)
-    if arguments.episodes:
-        for reading in found.readings:
-            print(reading)
-    for problem in found.problems:
-        print(problem)
-    for warning in found.warnings:
-        print(f"warning: {warning}")
+    lines = [str(reading) for reading in found.readings] if arguments.episodes else []
+    lines += found.problems
+    lines += [f"warning: {warning}" for warning in found.warnings]
     verdict = _count(found.problems, "problem") if found.problems else "sound"
     if found.warnings:
         verdict += f", {_count(found.warnings, 'warning')}"
-    print(f"{arguments.folder}: {verdict}; {found.what}{_alignment(found.readings)}")
+    lines.append(f"{arguments.folder}: {verdict}; {found.what}{_alignment(found.readings)}")
+    for line in lines:
+        # A damaged name or record may hold what cannot be printed.
+        print(line.encode(errors="backslashreplace").decode())
     return 2 if found.problems or (arguments.strict and found.warnings) else 0
 
 

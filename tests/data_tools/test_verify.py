@@ -289,6 +289,12 @@ def test_damaged_raw_episodes(raw: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert not [line for line in told.splitlines() if "walk-5.mp4" in line]
 
 
+def test_text_that_cannot_be_printed(shards: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    rewrite(shards, TAR, put("walk-0-00000", "json", b'{"schema_version": "\\ud800"}'))
+    assert main(["verify", str(shards), "--workers", "1"]) == 2
+    assert b"walk-0-00000.json: field schema_version is \\ud800" in capfdbinary.readouterr().out
+
+
 @pytest.fixture
 def latents(shards: Path, tmp_path: Path) -> Path:
     return tiny_latents(shards, tmp_path / "latents")
