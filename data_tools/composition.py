@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from data_tools.episode import RawEpisodes
 from mstv.data.schema import ACTIONS, POSES, SPLITS, VIDEO, Episode, Split, split_of
@@ -37,10 +38,11 @@ class Splitting:
 
     def split(self, world: str) -> Split:
         """Split of a world."""
-        for split, worlds in self.worlds.items():
-            if world in worlds:
-                return split
-        return split_of(world, self.fractions)
+        return self._homes.get(world) or split_of(world, self.fractions)
+
+    @cached_property
+    def _homes(self) -> dict[str, Split]:
+        return {world: split for split, worlds in self.worlds.items() for world in worlds}
 
 
 def check_alike(raw: RawEpisodes) -> Episode:
@@ -82,8 +84,10 @@ def compose(
                 some = ", ".join(sorted(present)[:5])
                 raise UserError(f"world {world}: no episode of {raw.folder} has it; there are {len(present)}: {some}")
     tars: dict[str, tuple[str, ...]] = {}
-    for split in SPLITS:
-        keys = [key for key, episode in raw.records.items() if splitting.split(episode.source.world) == split]
+    keys_of: dict[str, list[str]] = {split: [] for split in SPLITS}
+    for key, episode in raw.records.items():
+        keys_of[splitting.split(episode.source.world)].append(key)
+    for split, keys in keys_of.items():
         group: list[str] = []
         group_bytes = number = 0
         for key in keys:

@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from mstv.errors import UserError
 
 UNFINISHED = ".manifest.unfinished.json"
 """A manifest of the tars that are done, kept while the others are made; a restart trusts only these."""
+_NOTE_SHARE = 20
+"""That manifest takes at most one in so many seconds; what is done since the last one is lost by SIGKILL alone."""
 
 _OURS = re.compile(rf"({'|'.join(SPLITS)})-\d{{6}}\.tar")
 
@@ -94,10 +97,19 @@ def make_shards(raw_folder: Path, out: Path, settings: Sharding, workers: int = 
         with Bar("shard", len(composition), "tars") as bar:
             bar.skip(len(done))
             tasks = [(parts[name], out / name, settings.chunk_frames) for name in missing]
-            for _, shard in run_tasks(write_frame_shard, tasks, workers):
-                done[shard.name] = shard
+            noted, cost = time.monotonic(), 0.0
+            try:
+                for _, shard in run_tasks(write_frame_shard, tasks, workers):
+                    done[shard.name] = shard
+                    began = time.monotonic()
+                    # It names all tars: written after each of ten thousand, it would cost more than they do.
+                    if began - noted >= _NOTE_SHARE * cost:
+                        manifest(done).write(out / UNFINISHED)
+                        noted = time.monotonic()
+                        cost = noted - began
+                    bar.advance(shard.num_frames)
+            finally:
                 manifest(done).write(out / UNFINISHED)
-                bar.advance(shard.num_frames)
         manifest(done).write(finished)
         (out / UNFINISHED).unlink()
     return manifest(done), len(missing)
