@@ -22,7 +22,7 @@ from mstv.errors import UserError
 _HERE = Path(__file__).parent
 _START_SECONDS = 240.0
 _STEP_SECONDS = 60.0
-_SETTLED_SECONDS = 1.0  # a picture that stays the same for so long has all its blocks
+_SETTLED_SECONDS = 1.5  # after so long without a new block there is none to come
 
 Pose = tuple[float, float, float, int, int]
 """x, y, z of the feet in blocks, yaw in [0, 360000) and pitch in millidegrees; axes and senses are Minecraft's."""
@@ -160,8 +160,9 @@ class Game:
             time.sleep(0.0005)
 
     def _settle(self) -> None:
-        """Wait until all blocks are drawn: look in all directions until the pictures change no more."""
+        """Wait until all blocks are drawn: the thread that meshes them rests, and no picture changes any more."""
         assert self._screen is not None
+        self._wait_for_meshes()
         changed = True
         while changed:
             changed = False
@@ -172,6 +173,22 @@ class Game:
                     time.sleep(0.02)
                     if not np.array_equal(now := self._screen.picture(), picture):
                         picture, since, changed = now, time.monotonic(), True
+
+    def _wait_for_meshes(self) -> None:
+        tasks = Path(f"/proc/{self._processes['client'].pid}/task").iterdir()
+        stat = next(task / "stat" for task in tasks if (task / "comm").read_text().strip() == "MeshUpdate")
+        before, rested = None, time.monotonic()
+        end = rested + _START_SECONDS
+        while time.monotonic() - rested < _SETTLED_SECONDS:
+            self._check_alive()
+            if time.monotonic() > end:
+                raise self._failure(f"still prepares blocks after {_START_SECONDS:g} s")
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+            # On a busy machine a thread may wait for its turn; then it is not asleep (S), though its times stand still.
+            state, times = fields[0], fields[11:13]
+            if state != "S" or times != before:
+                before, rested = times, time.monotonic()
+            time.sleep(0.02)
 
     def _answer(self, seconds: float) -> list[str]:
         end = time.monotonic() + seconds

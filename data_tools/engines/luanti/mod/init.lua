@@ -128,7 +128,7 @@ minetest.get_server_status = function() end
 minetest.send_join_message = function() end
 minetest.send_leave_message = function() end
 
--- The world: a square of 2 * reach blocks, centred where most of it is dry.
+-- The world: a square of 2 * reach blocks, centred where most of it is pleasant.
 
 local centre -- {x, z} in the recordings' axes
 local columns = {}
@@ -167,22 +167,29 @@ local function ground_below(filled, y)
 	end
 end
 
+-- Dry land, and no rainforest, where it is dark and nothing far can be seen.
+local function pleasant(x, z)
+	local level = minetest.get_spawn_level(-x, z)
+	local biome = level and minetest.get_biome_data({x = -x, y = level, z = z})
+	return biome and not minetest.get_biome_name(biome.biome):find("^rainforest")
+end
+
 local function find_centre()
 	local best, most = nil, -1
 	for ring = 0, 4 do
 		for i = -ring, ring do
 			for j = -ring, ring do
 				if max(math.abs(i), math.abs(j)) == ring then
-					local x, z, dry = i * 2 * reach, j * 2 * reach, 0
+					local x, z, good = i * 2 * reach, j * 2 * reach, 0
 					for dx = -reach, reach, reach / 4 do
 						for dz = -reach, reach, reach / 4 do
-							if minetest.get_spawn_level(-x - dx, z + dz) then
-								dry = dry + 1
+							if pleasant(x + dx, z + dz) then
+								good = good + 1
 							end
 						end
 					end
-					if dry > most then
-						best, most = {x = x, z = z}, dry
+					if good > most then
+						best, most = {x = x, z = z}, good
 					end
 				end
 			end
