@@ -1,10 +1,13 @@
 """The latents set on disk: writing its tars, and reading any frames of any level without reading the rest."""
 
 import io
+import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -21,12 +24,12 @@ from mstv.data.schema import (
     level_member,
     read_manifest,
 )
-from mstv.data.shards import index_members, npy_bytes, read_npy, write_shard
+from mstv.data.shards import Members, index_members, npy_bytes, read_npy, write_shard
 from mstv.errors import UserError
 from mstv.levels import Levels
 
 OPEN_TARS = 64
-"""Tars that one store keeps mapped; each holds one open file."""
+"""Tars that one store keeps open."""
 
 
 @dataclass(frozen=True)
@@ -91,18 +94,54 @@ def write_latent_shard(path: Path, episodes: Iterable[LatentSample]) -> Shard:
 
 @dataclass
 class _Tar:
-    """One mapped tar, the places of its members, and the arrays that were looked at."""
+    """One open tar, the places of its members, and what was looked at: where latents begin, and actions.
 
-    data: np.memmap
-    members: dict[str, dict[str, tuple[int, int]]]
-    arrays: dict[tuple[str, int], np.ndarray] = field(default_factory=dict)
+    Read with plain reads and not mapped: a page fault brings megabytes of its surroundings in, and a crop needs a few
+    kilobytes here and there.
+    """
+
+    path: Path
+    members: Members
+    starts: dict[tuple[str, int], int] = field(default_factory=dict)
+    actions: dict[str, np.ndarray | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._file = -1
+        try:
+            self._file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be read ({error.strerror}): check the path") from None
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_RANDOM)
+
+    def __del__(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Just these bytes.
+
+        Raises:
+            UserError: they cannot be read, or the tar has become shorter.
+        """
+        parts = []
+        while size:
+            try:
+                part = os.pread(self._file, size, offset)
+            except OSError as error:
+                raise UserError(f"{self.path}: cannot be read ({error.strerror}): copy the tar again") from None
+            if not part:
+                raise UserError(f"{self.path}: has become shorter: copy the tar again")
+            parts.append(part)
+            offset, size = offset + len(part), size - len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 class LatentStore:
     """A latents set, read at random; cheap to make, to pickle and to share with worker processes.
 
     Args:
-        folder: holds the tars and `manifest.json`; a local one, since they are mapped.
+        folder: holds the tars and `manifest.json`; a local one, since it is read at random.
 
     Raises:
         UserError: a URL, or no latents set is there; see `read_manifest`.
@@ -122,7 +161,7 @@ class LatentStore:
         self._tars: OrderedDict[str, _Tar] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but the mapped files, which another process maps anew."""
+        """Everything but the open files, which another process opens anew."""
         return {**self.__dict__, "_tars": OrderedDict()}
 
     @property
@@ -148,17 +187,31 @@ class LatentStore:
             IndexError: a frame that the episode does not have.
         """
         tar = self._tar(self._shard(key))
-        array = tar.arrays.get((key, level))
-        if array is None:
-            array = tar.arrays[key, level] = self._level(tar, key, level)
-        # An array of indices copies by itself.
-        return array[frames].copy() if isinstance(frames, slice) else array[frames]
+        if (key, level) not in tar.starts:
+            tar.starts[key, level] = self._start(key, level)
+        start = tar.starts[key, level]
+        indices = np.arange(self.num_frames(key))[frames]
+        shape = (*self.levels.grid(level), self.channels)
+        row = int(np.prod(shape)) * 2
+        values = np.empty((len(indices), *shape), np.float16)
+        flat = values.reshape(-1).view(np.uint8)
+        runs = np.flatnonzero(np.diff(indices) != 1) + 1 if len(indices) else ()
+        for first, last in pairwise([0, *runs, len(indices)]):
+            if first < last:
+                size = int(last - first) * row
+                data = tar.read(start + int(indices[first]) * row, size)
+                flat[first * row : first * row + size] = np.frombuffer(data, np.uint8)
+        return values
 
     def actions(self, key: str) -> np.ndarray | None:
         """Actions of the episode, int16 (T,) or float32 (T, A); None for kind `none`."""
-        actions = self._array(key, ACTIONS)
-        self.actions_spec.check(actions, self.num_frames(key), self._where(key, ACTIONS))
-        return actions
+        known = self._tar(self._shard(key)).actions
+        if key not in known:
+            actions = self._array(key, ACTIONS)
+            self.actions_spec.check(actions, self.num_frames(key), self._where(key, ACTIONS))
+            known[key] = actions
+        found = known[key]
+        return None if found is None else found.copy()
 
     def poses(self, key: str) -> np.ndarray | None:
         """Poses, float32 (T, 5): x, y, z in blocks, yaw and pitch in degrees; None where there are none."""
@@ -176,7 +229,7 @@ class LatentStore:
         content = self._member(key, RECORD)
         if content is None:
             raise UserError(f"{where}: is missing: encode the set again")
-        record = LatentEpisode.parse(content.tobytes(), where)
+        record = LatentEpisode.parse(content, where)
         if record.num_frames != self.num_frames(key) or record.episode.key != key:
             raise UserError(
                 f"{where}: is of {record.episode.key} with {record.num_frames} frames, "
@@ -193,55 +246,57 @@ class LatentStore:
         return f"{self.folder / self._shard(key).name}: member {key}.{member}"
 
     def _tar(self, shard: Shard) -> _Tar:
-        """The mapped tar, the one that was not used for longest making room for it."""
+        """The open tar, the one that was not used for longest making room for it."""
         if shard.name in self._tars:
             self._tars.move_to_end(shard.name)
             return self._tars[shard.name]
         path = self.folder / shard.name
-        members = index_members(path)
-        tar = self._tars[shard.name] = _Tar(np.memmap(path, np.uint8, "r"), members)
+        tar = self._tars[shard.name] = _Tar(path, index_members(path))
         if len(self._tars) > OPEN_TARS:
             self._tars.popitem(last=False)
         return tar
 
-    def _member(self, key: str, member: str) -> np.ndarray | None:
-        """Bytes of a member, still in the file; None where the sample has no such member."""
+    def _place(self, key: str, member: str) -> tuple[int, int] | None:
+        """(offset, size) of a member; None where the sample has no such member."""
         tar = self._tar(self._shard(key))
         if key not in tar.members:
             raise UserError(
                 f"{self._where(key, RECORD)}: is missing, though manifest.json lists it: copy the tar again"
             )
-        if member not in tar.members[key]:
-            return None
-        offset, size = tar.members[key][member]
-        return tar.data[offset : offset + size]
+        return tar.members[key].get(member)
+
+    def _member(self, key: str, member: str) -> bytes | None:
+        place = self._place(key, member)
+        return self._tar(self._shard(key)).read(*place) if place else None
 
     def _array(self, key: str, member: str) -> np.ndarray | None:
         content = self._member(key, member)
-        return None if content is None else read_npy(content.tobytes(), self._where(key, member))
+        return None if content is None else read_npy(content, self._where(key, member))
 
-    def _level(self, tar: _Tar, key: str, level: int) -> np.ndarray:
-        """Latents of the whole episode at one level, still in the file, checked against the manifest."""
+    def _start(self, key: str, level: int) -> int:
+        """Where in its tar the latents of the first frame stand, once the array fits the manifest."""
         if not 0 <= level < self.levels.num_levels:
             raise UserError(f"{self.folder}: has levels 0..{self.levels.num_levels - 1}, not {level}")
         member = level_member(level)
         where = self._where(key, member)
-        content = self._member(key, member)
-        if content is None:
+        place = self._place(key, member)
+        if place is None:
             raise UserError(f"{where}: is missing: encode the set again")
-        header = io.BytesIO(content[:4096].tobytes())
+        offset, size = place
+        header = io.BytesIO(self._tar(self._shard(key)).read(offset, min(size, 4096)))
         try:
             version = np.lib.format.read_magic(header)
             read_header = (
                 np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             )
             shape, fortran_order, dtype = read_header(header)
-        except ValueError as error:
-            raise UserError(f"{where}: is not an npy array ({error}): encode the set again") from None
+        except (ValueError, TypeError, SyntaxError, EOFError, RecursionError, TokenError) as error:
+            reason = str(error).split("\n", 1)[0]
+            raise UserError(f"{where}: is not an npy array ({reason}): encode the set again") from None
         expected = (self.num_frames(key), *self.levels.grid(level), self.channels)
         if dtype != np.dtype("<f2") or shape != expected or fortran_order:
             raise UserError(f"{where}: is {dtype} {shape}, manifest.json says float16 {expected}: encode the set again")
-        values = content[header.tell() :]
-        if len(values) != np.prod(shape) * dtype.itemsize:
-            raise UserError(f"{where}: holds {len(values)} bytes of {shape} float16 values: copy the tar again")
-        return np.asarray(values).view(dtype).reshape(shape)
+        held = size - header.tell()
+        if held != np.prod(shape) * dtype.itemsize:
+            raise UserError(f"{where}: holds {held} bytes of {shape} float16 values: copy the tar again")
+        return offset + header.tell()

@@ -1,5 +1,6 @@
 """Latents: only the frames of a step are read, exactly, and a batch is a function of (seed, index) alone."""
 
+import os
 import pickle
 from collections import Counter
 from dataclasses import replace
@@ -251,8 +252,37 @@ def test_few_files_stay_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for _ in range(2):
         for key, sample in samples.items():
             assert np.array_equal(store.read(key, 1), sample.levels[1])
-            mapped = [line for line in Path("/proc/self/maps").read_text().splitlines() if str(tmp_path) in line]
-            assert len(mapped) <= 2
+            files = [os.readlink(file) for file in Path("/proc/self/fd").iterdir() if file.is_symlink()]
+            assert 1 <= sum(str(tmp_path) in file for file in files) <= 2
+
+
+def test_only_the_frames_asked_for_are_read(tmp_path: Path) -> None:
+    folder, _ = write_latent_set(tmp_path, {"train-000000.tar": [latent_sample("one", 1000)]})
+    store = LatentStore(folder)
+    store.read("one", 0, slice(0, 1))
+    before = bytes_read()
+    for frames in (slice(300, 310), np.array([5, 6, 7, 400, 401, 999]), np.array([-1]), slice(40, 20), slice(9, 3, -2)):
+        store.read("one", 0, frames)
+    row = 8 * 16 * CHANNELS * 2
+    assert (10 + 6 + 1 + 3) * row <= bytes_read() - before < 21 * row
+    store.actions("one")
+    before = bytes_read()
+    store.actions("one")
+    assert bytes_read() - before < row
+
+
+def test_a_tar_that_becomes_shorter_is_named(discrete_set: LatentSet) -> None:
+    folder, _ = discrete_set
+    store = LatentStore(folder)
+    store.read("one", 0, slice(0, 1))
+    os.truncate(folder / "train-000000.tar", 3000)
+    with pytest.raises(UserError, match=r"train-000000\.tar: has become shorter"):
+        store.read("one", 0)
+
+
+def bytes_read() -> int:
+    """Bytes that this process has asked files for."""
+    return int(Path("/proc/self/io").read_text().split()[1])
 
 
 def test_a_shard_is_the_same_bytes_again(tmp_path: Path) -> None:
