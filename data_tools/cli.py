@@ -2,6 +2,8 @@
 
 import argparse
 import importlib
+import io
+import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -64,11 +66,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0; 2 for a mistake that the user can mend; 130 after Ctrl-C.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files may hold what no encoding does
+            stream.reconfigure(errors="backslashreplace")
     try:
-        return _run("mstv-data", __doc__ or "", COMMANDS, arguments)
+        try:
+            return _run("mstv-data", __doc__ or "", COMMANDS, arguments)
+        finally:
+            sys.stdout.flush()
     except UserError as error:
         print(f"mstv-data: error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # a reader such as `head` has enough; what is left goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         command = shlex.join(["mstv-data", *arguments])
         print(f"mstv-data: interrupted; what is complete stays, resume with: {command}", file=sys.stderr)

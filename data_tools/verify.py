@@ -181,9 +181,7 @@ def run(arguments: argparse.Namespace) -> int:
     if found.warnings:
         verdict += f", {_count(found.warnings, 'warning')}"
     lines.append(f"{arguments.folder}: {verdict}; {found.what}{_alignment(found.readings)}")
-    for line in lines:
-        # A damaged name or record may hold what cannot be printed.
-        print(line.encode(errors="backslashreplace").decode())
+    print("\n".join(lines))
     return 2 if found.problems or (arguments.strict and found.warnings) else 0
 
 

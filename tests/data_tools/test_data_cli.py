@@ -1,5 +1,6 @@
 """The `mstv-data` command line itself."""
 
+import os
 import subprocess
 import sys
 import time
@@ -72,3 +73,12 @@ def test_user_errors_are_one_line_without_a_traceback(capsys: pytest.CaptureFixt
     assert main(["shard", "/nowhere/raw", "/nowhere/shards"]) == 2
     told = capsys.readouterr().err
     assert told == "mstv-data: error: /nowhere/raw: no such folder: give the folder of raw episodes\n"
+
+
+def test_a_reader_that_has_enough_is_no_error() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    code = "import sys; from data_tools.cli import main; sys.exit(main(['--help']))"
+    done = subprocess.run([sys.executable, "-c", code], stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
