@@ -30,6 +30,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from mstv.cli.arguments import at_least
 from mstv.cli.runtime import Runtime
 from mstv.diffusion.denoiser import Denoiser
 from mstv.diffusion.sample_step import Sampling, sample_step
@@ -186,6 +187,11 @@ def timed(runtime: Runtime) -> Iterator[list[float]]:
     took[0] = time.perf_counter() - started
 
 
+def tell(text: str) -> None:
+    """A line of progress on stderr, at once even through a pipe."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def synchronise(runtime: Runtime) -> None:
     """Wait for the GPU, if it is one."""
     if runtime.device.type == "cuda":
@@ -244,8 +250,9 @@ def measure(size: str, runtime: Runtime, arguments: argparse.Namespace) -> dict[
     }
     if arguments.quick:
         del runs["joint"]
-    for procedure in runs.values():
-        procedure(2)  # warm-up, and compilation
+    for name, procedure in runs.items():
+        tell(f"{size} {name}: warm-up")
+        procedure(2)  # and compilation
     timed_nfe = dict(nfe)
     if arguments.quick:
         with timed(runtime) as took:
@@ -255,14 +262,16 @@ def measure(size: str, runtime: Runtime, arguments: argparse.Namespace) -> dict[
         timed_nfe["published"] = max(2, min(PUBLISHED_NFE, int(PUBLISHED_NFE * QUICK_SECONDS / whole)))
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     peak = {}
-    for _ in range(arguments.rounds):
+    for number in range(1, arguments.rounds + 1):
         for name, procedure in runs.items():
+            tell(f"{size} {name}: round {number} of {arguments.rounds}, {timed_nfe[name]} evaluations")
             reset_peak(runtime)
             with timed(runtime) as took:
                 procedure(timed_nfe[name])
             seconds[name].append(took[0] * nfe[name] / timed_nfe[name])
             peak[name] = peak_mib(runtime)
-            print(f"{size} {name}: {seconds[name][-1]:.2f} s a step", file=sys.stderr)
+            tell(f"{size} {name}: {seconds[name][-1]:.2f} s a step")
+    tell(f"{size}: matrix product and decoding")
     best = ceiling(runtime, shape.dim)
     decoding = decoding_seconds(size, runtime, arguments.decoded)
     steps = len(PLAN.steps) / PLAN.advance
@@ -323,17 +332,19 @@ def main() -> None:
     """Measure, print a table and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", nargs="+", choices=list(SIZES), default=["S"], help="(default: S)")
-    parser.add_argument("--rounds", type=int, default=3, help="alternating rounds (default: 3)")
-    parser.add_argument("--nfe", type=int, default=12, help="evaluations of (c) (default: 12)")
+    parser.add_argument("--rounds", type=at_least(1), default=3, help="alternating rounds (default: 3)")
+    parser.add_argument("--nfe", type=at_least(2), default=12, help="evaluations of (c) (default: 12)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", choices=["32", "bf16", "fastest"], default="fastest")
     parser.add_argument("--compile", action="store_true", help="torch.compile, for all procedures alike")
-    parser.add_argument("--decoded", type=int, default=16, help="frames decoded at once (default: 16)")
+    parser.add_argument("--decoded", type=at_least(1), default=16, help="frames decoded at once (default: 16)")
     parser.add_argument("--quick", action="store_true", help="size S without (j), under 8 minutes on 2 cores")
     parser.add_argument("--profile", action="store_true", help="print a profile of one step instead")
     parser.add_argument("--json", type=Path, help="file to write the results to")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
+    if arguments.precision == "fastest":
+        tell("choosing the precision")
     runtime = fastest(device) if arguments.precision == "fastest" else Runtime(device, arguments.precision == "bf16")
     if arguments.profile:
         print("\n".join(profile(size, runtime, arguments) for size in arguments.size))

@@ -3,19 +3,14 @@
 import contextlib
 import fcntl
 import os
-import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from mstv.data.schema import HOST
+from mstv.data.temporary_files import sweep
 from mstv.errors import UserError
 
-_TEMPORARY = re.compile(r"^\..+\.([A-Za-z0-9_]+)-(\d+)\.tmp$")
-"""Names that `atomic_path` gives: the writing machine and process."""
 _LOCK = ".lock"
-_FORGOTTEN_SECONDS = 86400
-"""Age from which another machine's temporary file is taken for left behind."""
 
 
 @contextlib.contextmanager
@@ -34,10 +29,10 @@ def output_folder(folder: Path) -> Iterator[Path]:
         reason = "a file stands in its place" if isinstance(error, FileExistsError) else error.strerror
         raise UserError(f"{folder}: cannot be written ({reason}): choose another output folder") from None
     try:
-        _sweep(folder)
+        sweep(folder)
         yield folder
     finally:
-        _sweep(folder)
+        sweep(folder)
         # Removed while it is held, so that nobody is shut out by a file that somebody else removes.
         (folder / _LOCK).unlink(missing_ok=True)
         os.close(lock)
@@ -74,33 +69,3 @@ def committing(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _sweep(folder: Path) -> None:
-    for name in os.listdir(folder):
-        match = _TEMPORARY.match(name)
-        if match and not _in_use(folder / name, match[1], int(match[2])):
-            (folder / name).unlink(missing_ok=True)
-
-
-def _in_use(path: Path, host: str, process: int) -> bool:
-    if host == HOST:
-        return is_running(process)
-    try:
-        return time.time() - path.stat().st_mtime < _FORGOTTEN_SECONDS
-    except FileNotFoundError:
-        return False
-
-
-def is_running(process: int) -> bool:
-    """Whether a process of this machine runs."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    # A worker that was just stopped stays a zombie until it is waited for; it writes no more.
-    with contextlib.suppress(OSError, IndexError):
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return True

@@ -15,8 +15,8 @@ from joblib.parallel import get_active_backend
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from data_tools.output_folder import is_running
 from mstv.data.schema import HOST
+from mstv.data.temporary_files import is_running
 from mstv.errors import UserError
 
 Result = TypeVar("Result")

@@ -1,4 +1,8 @@
-"""The progress bar of every long command: done of total, rate and time left."""
+"""The progress bar of every long command: done of total, rate and time left; a line now and then where no bar fits."""
+
+import threading
+from datetime import timedelta
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -7,11 +11,15 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+FIRST_LINE_SECONDS, LINE_SECONDS = 5.0, 30.0
+"""When stderr is no terminal: the time to the first line, and from one to the next."""
 
 
 class _Rate(ProgressColumn):
@@ -26,15 +34,57 @@ class _Rate(ProgressColumn):
         return Text(f"{speed:,.1f} {self.unit}/s" if speed else self.unit)
 
 
+class _Bar(Progress):
+    """A bar on stderr, or lines where that is a file or a pipe."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            _Rate(unit),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._unit = unit
+        self._begun: dict[TaskID, float] = {}
+        self._stopped = threading.Event()
+
+    def add_task(self, *args: Any, **kwargs: Any) -> TaskID:
+        task = super().add_task(*args, **kwargs)
+        self._begun[task] = kwargs.get("completed", 0)
+        return task
+
+    def start(self) -> None:
+        super().start()
+        if not self.console.is_terminal:
+            threading.Thread(target=self._tell, daemon=True).start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        super().stop()
+
+    def _tell(self) -> None:
+        seconds = FIRST_LINE_SECONDS
+        while not self._stopped.wait(seconds):
+            seconds = LINE_SECONDS
+            for task in self.tasks:
+                if not task.finished:
+                    self.console.print(self._line(task), markup=False, highlight=False, soft_wrap=True)
+
+    def _line(self, task: Task) -> str:
+        """Such as `training: 120 of 1,200 steps, 2.4 steps/s, ETA 0:07:30`; rate and time from this process alone."""
+        done = task.completed - self._begun.get(task.id, 0)
+        rate = done / task.elapsed if task.elapsed else 0.0
+        of = f" of {task.total:,.0f}" if task.total is not None else ""
+        left = (
+            str(timedelta(seconds=round(task.remaining / rate))) if rate and task.remaining is not None else "unknown"
+        )
+        return f"{task.description}: {task.completed:,.0f}{of} {self._unit}, {rate:,.1f} {self._unit}/s, ETA {left}"
+
+
 def progress(unit: str) -> Progress:
     """A bar on stderr that counts `unit`s, such as frames."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        _Rate(unit),
-        TimeElapsedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
+    return _Bar(unit)

@@ -43,3 +43,14 @@ def test_flops_are_those_of_the_plan(work: Workload) -> None:
 
 def test_the_plan_is_the_published_one() -> None:
     assert len(PLAN.steps) == 85 and PLAN.advance == 192 and set(PLAN.num_tokens) == {3840}
+
+
+@pytest.mark.parametrize("option", [["--nfe", "0"], ["--nfe", "1"], ["--rounds", "0"], ["--decoded", "0"]])
+def test_settings_that_measure_nothing_are_refused_at_once(
+    option: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["rollout", *option])
+    monkeypatch.setattr(rollout, "measure", lambda *_: pytest.fail("it began"))
+    with pytest.raises(SystemExit) as end:
+        rollout.main()
+    assert end.value.code == 2 and f"argument {option[0]}: must be at least" in capsys.readouterr().err

@@ -89,6 +89,8 @@ def run(arguments: argparse.Namespace) -> int:
     from mstv.tokenizer.module import TokenizerModule
 
     loaded = checkpoint.load_file(arguments.source)
+    if isinstance(loaded.get(checkpoint.FIELD), dict):
+        raise UserError(f"{arguments.source}: is an mstv checkpoint already: use it as it is")
     state = loaded.get("model")
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise UserError(f"{arguments.source}: field model holds no weights: it is not a published checkpoint")

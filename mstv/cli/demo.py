@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mstv.cli.termination import EXIT_CODE, Terminated
 from mstv.errors import UserError
 
 NUM_STAGES = 8
@@ -44,8 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"\n[{number}/{NUM_STAGES}] {stage.name}: {stage.program} {' '.join(stage.arguments)}", flush=True)
         begun = time.monotonic()
         module = "mstv.cli.main" if stage.program == "mstv" else "data_tools.cli"
-        code = subprocess.run([sys.executable, "-m", module, *stage.arguments], check=False).returncode
-        if code == 130 or code < 0:
+        code = _run([sys.executable, "-m", module, *stage.arguments])
+        if code in (130, EXIT_CODE) or code < 0:
             raise KeyboardInterrupt
         if code:
             raise UserError(f"demo: stage {stage.name} failed with exit code {code}, see its message above")
@@ -56,6 +57,19 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"  {'all':<20} {time.monotonic() - started:7.1f} s")
     print(f"\nOpen {(arguments.out / 'index.html').resolve()}")
     return 0
+
+
+def _run(command: list[str]) -> int:
+    """Exit code of a stage, which ends in order when this process is asked to end."""
+    with subprocess.Popen(command) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt as stop:
+            # Ctrl-C reaches the stage by itself, SIGTERM this process alone.
+            if isinstance(stop, Terminated):
+                process.terminate()
+            process.wait()
+            raise
 
 
 def stages(out: Path, videos: Path | None, workers: int, quick: bool) -> Iterator[Stage]:

@@ -6,7 +6,7 @@ import argparse
 import time
 from typing import TYPE_CHECKING
 
-from mstv.cli.rollout import add_arguments, prepare
+from mstv.cli.rollout import add_arguments
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,37 +21,41 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from mstv.cli.generation import roll_out
+    from mstv.cli.rollout_preparation import prepared
     from mstv.cli.runtime import Rank
     from mstv.compare.comparison import Comparison
     from mstv.compare.contact_sheet import contact_sheet
     from mstv.compare.plot import plot_curves
     from mstv.compare.score_table import score_tables
-    from mstv.data.results import begin_evaluation, merge_scores, summarise, write_episode_scores
+    from mstv.data.results import SUMMARY, begin_evaluation, merge_scores, summarise, write_episode_scores
     from mstv.errors import UserError
     from mstv.progress import progress
 
     if Rank.of_environment().count > 1:
         raise UserError("evaluate runs in one process: first `mstv rollout` on all ranks, then evaluate without them")
-    job = prepare(arguments, scored=True)
-    started = time.monotonic()
-    fresh = not any(job.latents_path(key).is_file() for key in job.card.episodes)
-    roll_out(job)
-    # A resumed rollout has no honest wall clock.
-    seconds = time.monotonic() - started if fresh else None
-    scored = begin_evaluation(job.folder, job.card)
-    with progress("episodes") as bar:
-        task = bar.add_task("scoring", total=job.card.num_episodes, completed=len(scored))
-        for key in job.card.episodes:
-            if key not in scored:
-                write_episode_scores(job.folder, key, score_episode(job, key))
-                bar.advance(task)
-    merge_scores(job.folder)
-    summarise(job.folder, seconds)
-    plot_curves(job.folder, job.folder / "curves.png")
-    contact_sheet(job.folder, job.folder / "contact_sheet.png")
+    with prepared(arguments, scored=True) as job:
+        scored = begin_evaluation(job.folder, job.card)
+        there = len(scored) == job.card.num_episodes and (job.folder / SUMMARY).is_file()
+        started = time.monotonic()
+        fresh = not any(job.latents_path(key).is_file() for key in job.card.episodes)
+        roll_out(job)
+        # A resumed rollout has no honest wall clock.
+        seconds = time.monotonic() - started if fresh else None
+        if not there:
+            with progress("episodes") as bar:
+                task = bar.add_task("scoring", total=job.card.num_episodes, completed=len(scored))
+                for key in job.card.episodes:
+                    if key not in scored:
+                        write_episode_scores(job.folder, key, score_episode(job, key))
+                        bar.advance(task)
+            merge_scores(job.folder)
+            summarise(job.folder, seconds)
+        for path, draw in ((job.folder / "curves.png", plot_curves), (job.folder / "contact_sheet.png", contact_sheet)):
+            if not there or not path.is_file():
+                draw(job.folder, path)
     for table in score_tables(Comparison.read([arguments.run], job.card.protocol)):
         Console().print(table.for_terminal())
-    print(job.folder)
+    print(f"{job.folder}{': already there' if there else ''}")
     return 0
 
 

@@ -44,7 +44,7 @@ class Experiment:
             UserError: a file that is none, a field missing or wrong, a plan that does not fit the levels.
         """
         try:
-            found = _File.model_validate(_load(path))
+            found = _File.model_validate(read_yaml(path))
             # Parameters may fit the family, and not the tokens.
             levels = Levels(found.levels.image_size, found.levels.patch_size, found.levels.num_levels)
             family = family_from_class_path(found.plan.class_path, found.plan.init_args)
@@ -102,7 +102,12 @@ class _File(BaseModel):
     model: _Model
 
 
-def _load(path: Path) -> Any:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The fields of an experiment or of the `config.yaml` of a run, unchecked.
+
+    Raises:
+        UserError: a file that cannot be read, that is not YAML, or that holds no fields; it does not name the file.
+    """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:

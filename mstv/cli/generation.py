@@ -6,6 +6,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,13 +29,22 @@ SAVE_SECONDS = 10.0
 def roll_out(job: RolloutJob) -> None:
     """Generate, decode and write the episodes that are not complete yet."""
     keys = [key for key in job.keys if not job.videos_complete(key)]
+    if not keys:
+        return
     new = [key for key in keys if not job.latents_path(key).is_file()]
-    frames = job.card.end_frame - job.card.context_frames
+    batches = [_Batch(job, new[start : start + job.batch_size]) for start in range(0, len(new), job.batch_size)]
+    first, end = job.card.context_frames, job.card.end_frame
+    done = (len(job.keys) - len(new)) * (end - first)
     with progress("frames") as bar:
-        task = bar.add_task(f"rollout of {len(job.keys)} episodes", total=len(job.keys) * frames)
-        bar.update(task, completed=(len(job.keys) - len(new)) * frames)
-        for start in range(0, len(new), job.batch_size):
-            _Batch(job, new[start : start + job.batch_size], bar, task).run()
+        for batch in batches:
+            if written := batch.num_written():
+                done += len(batch.keys) * (written - first)
+                names = batch.keys[0] if len(batch.keys) == 1 else f"{batch.keys[0]} to {batch.keys[-1]}"
+                bar.console.print(f"{names}: going on at frame {written} of {end}", highlight=False, soft_wrap=True)
+        title = f"{len(job.keys)} episode{'s' * (len(job.keys) != 1)}"
+        task = bar.add_task(title, total=len(job.keys) * (end - first), completed=done)
+        for number, batch in enumerate(batches, 1):
+            batch.run(bar, task, f"batch {number}/{len(batches)}" if len(batches) > 1 else title)
         for key in keys:
             # Those of an earlier try that was stopped between their latents and their videos.
             if key not in new:
@@ -54,16 +64,19 @@ class _Batch:
 
     job: RolloutJob
     keys: list[str]
-    bar: Progress
-    task: TaskID
 
     @property
     def state_path(self) -> Path:
         """File of the state of an interrupted batch."""
         return self.job.latents_path(self.keys[0]).with_name(f".{self.keys[0]}.state.pt")
 
-    def run(self) -> None:
-        """Generate all frames from where an earlier try stands."""
+    def num_written(self) -> int:
+        """Frames, context included, that an earlier try wrote; 0 for a new batch."""
+        saved = self._saved()
+        return saved["num_frames"] if saved else 0
+
+    def run(self, bar: Progress, task: TaskID, title: str) -> None:
+        """Generate all frames from where an earlier try stands, which the bar counts already."""
         job, card = self.job, self.job.card
         actions = stack_actions(job.store, self.keys, card.end_frame)
         span = (card.context_frames, card.end_frame)
@@ -78,16 +91,16 @@ class _Batch:
             for first in range(0, streams[0].num_rows, DECODED_AT_ONCE):
                 rows = [stream.read(first, first + DECODED_AT_ONCE) for stream in streams]
                 videos.add(torch.from_numpy(np.stack(rows)))
-            self.bar.advance(self.task, len(self.keys) * (streams[0].num_rows - card.context_frames))
             saved_at = time.monotonic()
             with job.runtime.autocast():
                 for finished in rollout.run(state, sample):
+                    bar.update(task, description=f"{title}, step {state.num_done}/{rollout.num_steps}")
                     count = finished.latents.shape[1]
                     if count:
                         for stream, latents in zip(streams, finished.latents.cpu().numpy(), strict=True):
                             stream.append(latents)
                         videos.add(finished.latents)
-                        self.bar.advance(self.task, len(self.keys) * count)
+                        bar.advance(task, len(self.keys) * count)
                     if time.monotonic() - saved_at > SAVE_SECONDS:
                         self._save(state, streams)
                         saved_at = time.monotonic()
@@ -98,20 +111,25 @@ class _Batch:
     def _state(self, rollout: Rollout) -> tuple[RolloutState, int]:
         """The state to go on from, and the frames (context included) that are written; (a new one, 0) if none."""
         device = self.job.runtime.device
-        if self.state_path.is_file():
-            try:
-                saved = load_file(self.state_path)
-            except UserError as error:
-                raise UserError(f"{error}: delete it, and these episodes begin anew") from None
-            # Another batch size or number of processes groups episodes differently: such a batch begins anew.
-            if saved.get("keys") == self.keys:
-                latents = [level.to(device) for level in saved["latents"]]
-                return RolloutState(latents, saved["num_done"]), saved["num_frames"]
+        if saved := self._saved():
+            latents = [level.to(device) for level in saved["latents"]]
+            return RolloutState(latents, saved["num_done"]), saved["num_frames"]
         end = self.job.card.context_frames
         needed = slice(end - rollout.plan.first_target_frame, end)
         levels = range(rollout.plan.num_levels)
         context = [stack_latents(self.job.store, self.keys, level, needed).to(device) for level in levels]
         return rollout.begin(context), 0
+
+    def _saved(self) -> dict[str, Any] | None:
+        """What `_save` wrote of these very episodes, if it did."""
+        if not self.state_path.is_file():
+            return None
+        try:
+            saved = load_file(self.state_path)
+        except UserError as error:
+            raise UserError(f"{error}: delete it, and these episodes begin anew") from None
+        # Another batch size or number of processes groups episodes differently: such a batch begins anew.
+        return saved if saved.get("keys") == self.keys else None
 
     def _streams(self, num_frames: int, stack: ExitStack) -> list[NpyStream]:
         store = self.job.store

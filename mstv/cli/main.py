@@ -4,6 +4,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from mstv.cli.termination import EXIT_CODE, Terminated, terminable
 from mstv.errors import OneLineParser, UserError
 
 COMMANDS = {
@@ -34,21 +35,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Returns:
-        0, 2 for a user's mistake (one line on stderr), 130 after Ctrl-C.
+        0, 2 for a user's mistake (one line on stderr), 130 after Ctrl-C, 143 after SIGTERM.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     known, _ = parser().parse_known_args(arguments)
     try:
         command = importlib.import_module(f"mstv.cli.{known.command}")
         rest = arguments[arguments.index(known.command) + 1 :]
-        if known.command == "fit":
+        if known.command == "fit":  # Lightning has a SIGTERM handler of its own
             return command.run(rest)
         options = OneLineParser(prog=f"mstv {known.command}", description=COMMANDS[known.command])
         command.add_arguments(options)
-        return command.run(options.parse_args(rest))
+        with terminable():
+            return command.run(options.parse_args(rest))
     except UserError as error:
         print(f"mstv: error: {error}", file=sys.stderr)
         return 2
+    except Terminated:
+        print("\nmstv: terminated; the same command goes on from here", file=sys.stderr)
+        return EXIT_CODE
     except KeyboardInterrupt:
         print("\nmstv: interrupted; the same command goes on from here", file=sys.stderr)
         return 130

@@ -13,11 +13,27 @@ if TYPE_CHECKING:
     from mstv.cli.experiment import Experiment
     from mstv.rollout.cost import PlanCost
 
+_WORDS = """\
+in an experiment:
+  plan:
+    class_path: mstv.rollout.coarse_to_fine.CoarseToFine
+    init_args: {windows: [2, 8, 32], extra_context_tokens: 32}
+
+rows of the table:
+  step             some cells (frame, level) are shown as context, others, its targets, are generated
+  chunk            the steps that extend the video once
+  NFE              evaluations of the denoiser per step; guidance doubles them
+  memory horizon   how many frames before its first target a step's context reaches
+  token evaluations per frame
+                   tokens through the transformer, over all steps and evaluations, per generated frame
+"""
 FORMATS = (".png", ".pdf", ".svg")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _families()
     parser.add_argument(
         "experiments", nargs="+", type=Path, metavar="EXPERIMENT", help="YAML of a diffusion experiment"
     )
@@ -42,16 +58,37 @@ def run(arguments: argparse.Namespace) -> int:
     experiments = [Experiment.read(path) for path in arguments.experiments]
     costs = [cost_of(experiment, arguments.nfe) for experiment in experiments]
     titles = distinct([experiment.path for experiment in experiments])
-    console = Console()
-    console.print(cost_table(titles, experiments, costs))
     if arguments.out:
         from mstv.rollout.draw import draw_plans
 
         plans = [(title, cost.plan) for title, cost in zip(titles, costs, strict=True)]
-        with atomic_path(arguments.out) as temporary:
-            draw_plans(plans, temporary, arguments.out.suffix[1:], arguments.max_steps)
+        try:
+            with atomic_path(arguments.out) as temporary:
+                draw_plans(plans, temporary, arguments.out.suffix[1:], arguments.max_steps)
+        except OSError as error:
+            raise UserError(f"--out {arguments.out}: cannot be written ({error.strerror}): choose another") from None
+    console = Console()
+    console.print(cost_table(titles, experiments, costs))
+    if arguments.out:
         console.print(arguments.out, highlight=False, markup=False)
     return 0
+
+
+def _families() -> str:
+    """The plan families, their parameters, and how an experiment names one, for `--help`."""
+    from dataclasses import MISSING, fields
+
+    from mstv.rollout.families import FAMILIES
+
+    lines = ["plan families and their init_args (what they do: README, `A plan`):"]
+    for kind in FAMILIES.values():
+        arguments = [
+            f"{field.name}{'' if field.type is int else ' [one a level]'}{'' if field.default is MISSING else ' (0)'}"
+            for field in fields(kind)  # type: ignore[arg-type]
+        ]
+        module = kind.__module__.removeprefix("mstv.rollout.")
+        lines.append(f"  {f'{module}.{kind.__name__}':<32} {', '.join(arguments)}")
+    return "\n".join([*lines, "", _WORDS])
 
 
 def cost_of(experiment: Experiment, nfe: int) -> PlanCost:
@@ -93,6 +130,7 @@ def _column(experiment: Experiment, cost: PlanCost) -> dict[str, str]:
         "plan": family[1],
         "parameters": "\n".join(f"{name} {_plain(value)}" for name, value in parameters),
         "tokens per frame, by level": " ".join(map(str, experiment.levels.tokens_per_level)),
+        "levels that the plan leaves out": " ".join(map(str, _unused_levels(experiment))) or "none",
         "width, blocks": f"{cost.dim}, {cost.depth}",
         "attention": cost.attention,
         "evaluations per step (NFE)": str(cost.nfe),
@@ -106,6 +144,13 @@ def _column(experiment: Experiment, cost: PlanCost) -> dict[str, str]:
         "attention per frame": _flops(cost.attention_flops),
         "linear layers per frame": _flops(cost.linear_flops),
     }
+
+
+def _unused_levels(experiment: Experiment) -> list[int]:
+    """Levels that no step shows or denoises."""
+    steps = experiment.family.plan(experiment.levels.num_tokens(0)).steps
+    used = {cell.level for step in steps for cell in step.cells}
+    return [level for level in range(experiment.levels.num_levels) if level not in used]
 
 
 def _plain(value: int | list[int]) -> str:

@@ -17,6 +17,9 @@ from mstv.diffusion.sample_step import Sampling
 from mstv.errors import UserError
 from mstv.tokenizer.tokenizer import Tokenizer
 
+LATENTS = "latents"
+VIDEO_FOLDERS = (VIDEOS, TRUTH, "side_by_side")
+"""The generated videos, the recorded ones, and both beside each other."""
 DECODED_AT_ONCE = 64
 """Frames that the decoder takes at once: enough to fill a GPU at the published size, few enough for any."""
 
@@ -43,7 +46,7 @@ class RolloutJob:
 
     def latents_path(self, key: str) -> Path:
         """File of an episode's level-0 latents, context first, float32 (end, rows, columns, C)."""
-        return self.folder / "latents" / f"{key}.npy"
+        return self.folder / LATENTS / f"{key}.npy"
 
     def latents(self, key: str) -> Float32[np.ndarray, "T h w C"]:
         """An episode's generated latents, mapped from their file.
@@ -65,11 +68,15 @@ class RolloutJob:
 
     def video_paths(self, key: str) -> dict[str, Path]:
         """Files of the generated video, the recorded one, and both beside each other."""
-        return {name: self.folder / name / f"{key}.mp4" for name in (VIDEOS, TRUTH, "side_by_side")}
+        return {name: self.folder / name / f"{key}.mp4" for name in VIDEO_FOLDERS}
 
     def videos_complete(self, key: str) -> bool:
         """Whether nothing is left to do for an episode."""
         return self.latents_path(key).is_file() and all(path.is_file() for path in self.video_paths(key).values())
+
+    def num_recorded(self, key: str) -> int:
+        """Frames of an episode that were recorded."""
+        return self.store.num_frames(key)
 
     @torch.inference_mode()
     def decode(self, latents: Float[Tensor, "T h w C"]) -> Float[Tensor, "T 3 H W"]:

@@ -4,9 +4,10 @@ import argparse
 import contextlib
 import os
 import platform
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import nn
@@ -35,6 +36,11 @@ class Runtime:
                 if isinstance(part, nn.Linear):
                     part.to(torch.bfloat16)
         return module
+
+    @property
+    def precision(self) -> Literal["32", "bf16"]:
+        """Name of the arithmetic, as on the command line."""
+        return "bf16" if self.bf16 else "32"
 
     @property
     def machine(self) -> str:
@@ -66,19 +72,23 @@ class Rank:
 
 def add_runtime_arguments(parser: argparse.ArgumentParser) -> None:
     """`--device` and `--precision`."""
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument("--precision", choices=["32", "bf16"], default="32", help="arithmetic (default: 32)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+    parser.add_argument(
+        "--precision", choices=["32", "bf16"], default="32", help="arithmetic: fp32 or bf16 autocast (default: 32)"
+    )
 
 
 def runtime_of(arguments: argparse.Namespace) -> Runtime:
     """The runtime asked for.
 
     Raises:
-        UserError: a device that is not there.
+        UserError: no device, or one that is not there.
     """
     name = arguments.device
     if name == "auto":
         name = f"cuda:{Rank.of_environment().local}" if torch.cuda.is_available() else "cpu"
+    if not re.fullmatch(r"(cpu|cuda|mps)(:\d+)?", name):
+        raise UserError(f"--device {name}: is no device: give cpu, cuda, cuda:0 or mps")
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

@@ -8,6 +8,7 @@ run/evaluation/<protocol>/card.json            Card, written first
                           summary.json         Summary, written last: with it the evaluation is complete
 """
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,8 @@ import pyarrow.parquet as pq
 from jaxtyping import Float, Int
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from mstv.data.schema import KEY_PATTERN, MAKER, SCHEMA_VERSION, Record, Split, atomic_path
+from mstv.data.other_settings import other_settings
+from mstv.data.schema import KEY_PATTERN, MAKER, SCHEMA_VERSION, Record, Split, atomic_path, temporary_path
 from mstv.errors import UserError
 
 CONFIG, CHECKPOINTS, TRAINING, EVALUATION = "config.yaml", "checkpoints", "metrics.csv", "evaluation"
@@ -98,6 +100,8 @@ class Card(Record):
     checkpoint_sha256: str = Field(description="of its weights")
     tokenizer_sha256: str = Field(description="of its weights")
     data_sha256: str = Field(description="of the manifest of the FRAMES set, so that tokenizers can be compared")
+    precision: Literal["32", "bf16"] = Field(default="32", description="arithmetic of the denoiser and the decoder")
+    compiled: bool = Field(default=False, description="torch.compile was used; it changes the rounding alone")
     machine: str = Field(description="name of the GPU or CPU")
     torch_version: str
 
@@ -113,6 +117,10 @@ class Card(Record):
         """Fields that make two evaluations different protocols, so that their numbers must not share a curve."""
         names = ("protocol", "protocol_version", "split", "context_frames", "end_frame", "episodes", "image_size")
         return [name for name in (*names, "fps", "data_sha256") if getattr(self, name) != getattr(other, name)]
+
+
+_ELSEWHERE = {"machine", "compiled", "torch_version", "created_by"}
+"""What may differ when an evaluation goes on: it changes numbers by their rounding alone."""
 
 
 class WindowMean(_Part):
@@ -246,18 +254,26 @@ def begin_evaluation(folder: Path, card: Card) -> list[str]:
         UserError: the folder holds another evaluation, so that resuming would mix numbers.
     """
     if not (folder / CARD).exists():
-        card.write(folder / CARD)
+        _write_first(folder / CARD, card)
     before = Card.read(folder / CARD)
-    elsewhere = {"machine", "torch_version", "created_by"}
     changed = [name for name in Card.model_fields if getattr(before, name) != getattr(card, name)]
-    if changed := [name for name in changed if name not in elsewhere]:
-        raise UserError(
-            f"{folder / CARD}: an evaluation with other {', '.join(changed)} is here: "
-            "name the protocol differently, or delete this folder"
-        )
+    if changed := [name for name in changed if name not in _ELSEWHERE]:
+        raise UserError(f"{folder / CARD}: {other_settings(before, card, changed)}")
     if (folder / SCORE_FILE).is_file():
         return list(card.episodes)
     return [episode for episode in card.episodes if (folder / SCORE_PARTS / f"{episode}.parquet").is_file()]
+
+
+def _write_first(path: Path, card: Card) -> None:
+    """Write the card unless another process wrote one in the same moment."""
+    with temporary_path(path) as temporary:
+        temporary.write_bytes(card.to_bytes())
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            os.replace(temporary, path)
 
 
 def episode_scores(
@@ -413,7 +429,7 @@ def _summarise_series(
 def _half_written(folder: Path) -> UserError:
     parts = len(list((folder / SCORE_PARTS).glob("*.parquet")))
     return UserError(
-        f"{folder}: the evaluation is half-written ({parts} episodes wait to be merged, no finished "
+        f"{folder}: the evaluation is half-written ({parts} episode{'s' * (parts != 1)} to be merged, no finished "
         f"{SUMMARY if (folder / SCORE_FILE).is_file() else SCORE_FILE}): run the same mstv evaluate again, it resumes"
     )
 

@@ -25,7 +25,7 @@ class Sampling:
         nfe: denoiser evaluations per step, at least 2 (twice that with guidance other than 1): one number, or one for
             each target level, finest first; a step whose targets stand at several levels takes the largest of theirs.
         sampler: name in `mstv.diffusion.sampler.SAMPLERS`.
-        guidance: s in v = v_u + s (v - v_u), where v_u has context at t = 1 and no actions; 1 is none.
+        guidance: s >= 0 in v = v_u + s (v - v_u), where v_u has context at t = 1 and no actions; 1 is none, 0 is v_u.
         refresh: evaluations that share the context's keys and values, for weights of joint attention; 1 is exact.
         context_noise: time in [0, 1) to which the context is noised, and which its time embedding tells; 0 is clean.
             A model trained with context noise up to it forgives errors of the context that it generated itself.
@@ -47,6 +47,8 @@ class Sampling:
             raise UserError(f"nfe must be at least 2, got {self.nfe}")
         if self.sampler not in SAMPLERS:
             raise UserError(f"sampler is {self.sampler}, expected one of {', '.join(SAMPLERS)}")
+        if not (math.isfinite(self.guidance) and self.guidance >= 0):
+            raise UserError(f"guidance must be finite and not negative, got {self.guidance}")
         if self.refresh < 1:
             raise UserError(f"refresh must be at least 1, got {self.refresh}")
         if not 0 <= self.context_noise < 1:

@@ -70,7 +70,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     made = Pipeline(tmp_path_factory.mktemp("pipeline"))
     record = ["record", "--engine", "blockworld", "--policy", "loopwalk", "--episodes", "6", "--frames", "128"]
     assert mstv_data([*record, "--size", "64", "--workers", "1", "--out", str(made.raw)]) == 0
-    worlds = [json.loads(path.read_text())["source"]["world"] for path in sorted(made.raw.glob("*.json"))]
+    worlds = [json.loads(path.read_text())["source"]["world"] for path in sorted(made.raw.glob("blockworld-*.json"))]
     splits = ["--train-worlds", ",".join(worlds[:3]), "--validation-worlds", worlds[3]]
     shard = ["shard", str(made.raw), str(made.shards), *splits, "--test-worlds", ",".join(worlds[4:])]
     assert mstv_data([*shard, "--episodes-per-shard", "1", "--workers", "1"]) == 0

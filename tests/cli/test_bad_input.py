@@ -88,6 +88,55 @@ def test_context_beyond_the_episode(pipeline: Pipeline, capsys: pytest.CaptureFi
     refused(capsys, pipeline.evaluate("--device", "cuda:77"), "cuda:77")
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--guidance", "nan"], "finite and not negative"),
+        (["--guidance", "inf"], "finite and not negative"),
+        (["--guidance", "-2"], "finite and not negative"),
+        (["--protocol", "../../evil"], "letters, digits, - and _"),
+        (["--protocol", ""], "letters, digits, - and _"),
+        (["--episodes", "0"], "at least 1"),
+        (["--batch-size", "0"], "at least 1"),
+    ],
+)
+def test_values_refused_before_anything_is_written(
+    pipeline: Pipeline, capsys: pytest.CaptureFixture[str], option: list[str], message: str
+) -> None:
+    folder = pipeline.diffusion / "evaluation"
+    before = sorted(folder.iterdir()) if folder.is_dir() else None
+    with pytest.raises(SystemExit) as end:
+        main(pipeline.evaluate(*option, command="rollout"))
+    error = capsys.readouterr().err.splitlines()
+    assert end.value.code == 2 and len(error) == 1 and f"argument {option[0]}: must" in error[0] and message in error[0]
+    assert before == (sorted(folder.iterdir()) if folder.is_dir() else None)
+
+
+def test_settings_without_a_meaning(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
+    levels = pipeline.evaluate("--nfe", "2", "2", "2", "2", "--protocol", "four")
+    refused(capsys, levels, "--nfe 2 2 2 2", "levels 0 to 2", "3 of them")
+    refused(capsys, pipeline.evaluate("--refresh", "2", "--protocol", "four"), "--refresh 2", "isolated attention")
+    refused(capsys, pipeline.evaluate("--device", "gpu", "--protocol", "four"), "cpu, cuda, cuda:0 or mps")
+    assert not (pipeline.diffusion / "evaluation" / "four").exists()
+
+
+def test_runs_that_do_not_tell_their_data(
+    pipeline: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = pipeline.diffusion / "checkpoints" / "last.ckpt"
+    refused(capsys, ["rollout", str(checkpoint)], f"give the run directory {pipeline.diffusion}", "--checkpoint")
+    run = tmp_path / "run"
+    shutil.copytree(pipeline.diffusion / "checkpoints", run / "checkpoints")
+    command = ["rollout", str(run), "--context", "64", "--end", "70", "--nfe", "2", "--episodes", "1"]
+    for content, part in (("data: [", "is not YAML at line"), ("data: {}", "data.init_args.folder"), ("", "fields")):
+        (run / "config.yaml").write_text(content)
+        refused(capsys, command, "config.yaml", part, "--latents")
+    latents = tmp_path / "elsewhere" / "latents"
+    shutil.copytree(pipeline.latents, latents)
+    refused(capsys, [*command, "--latents", str(latents)], "was made from", "give --frames")
+    assert main([*command, "--latents", str(latents), "--frames", str(pipeline.shards)]) == 0
+
+
 def test_checkpoints_of_something_else(pipeline: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     shutil.copytree(pipeline.tokenizer, run)
@@ -128,6 +177,8 @@ def test_foreign_checkpoints_for_convert(tmp_path: Path, capsys: pytest.CaptureF
     source, out = tmp_path / "source.pt", tmp_path / "out.ckpt"
     command = ["convert", "tokenizer", str(source), str(out), "--image-size", "32", "--patch-size", "4"]
     refused(capsys, command, "no such checkpoint")
+    torch.save({"mstv": {"kind": "tokenizer"}, "state_dict": {}}, source)
+    refused(capsys, command, "is an mstv checkpoint already")
     torch.save({"weights": 1}, source)
     refused(capsys, command, "field model")
     torch.save({"model": {"a": torch.zeros(1)}}, source)

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 from PIL import Image
 
 from mstv.cli.main import main
+from mstv.rollout.families import FAMILIES
 from tests.cli.conftest import EXPERIMENTS
 
 DEMO = EXPERIMENTS / "demo_diffusion.yaml"
@@ -100,6 +102,31 @@ def test_experiments_beside_one_another(tmp_path: Path, capsys: pytest.CaptureFi
     with Image.open(out) as picture:
         assert picture.width > 2000
     assert list(tmp_path.glob(".*")) == []
+
+
+def test_levels_that_a_plan_leaves_out_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    two = {"class_path": PLAN, "init_args": {"windows": [3, 12], "extra_context_tokens": 64}}
+    ahead = {"class_path": "FramePack", "init_args": {"num_context_frames": [1, 0, 4, 0], "num_target_frames": 2}}
+    level0 = {"class_path": "FullResolution", "init_args": {"num_frames": 4}}
+    paths = [str(experiment(tmp_path / f"{n}.yaml", plan=plan)) for n, plan in enumerate((two, ahead, level0))]
+    assert main(["plan", *paths, str(DEMO), "--nfe", "10"]) == 0
+    rows = table(capsys.readouterr().out)
+    assert rows["levels that the plan leaves out"] == ["2 3", "none", "1 2 3", "none"]
+    # Targets are 12 x 64 or 3 x 256; the context is 3 x 256 + 64 (extra), or the 12 coarse frames.
+    assert rows["of which targets"][0] == "768"
+    assert rows["tokens per step"][0] == "1,536 to 1,600"
+
+
+def test_a_picture_that_cannot_be_written_is_told_before_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    refused(capsys, ["plan", str(DEMO), "--out", "/proc/plan.png"], "--out /proc/plan.png", "cannot be written")
+
+
+def test_help_tells_the_families(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["plan", "--help"])
+    text = capsys.readouterr().out
+    for kind in FAMILIES.values():
+        assert all(f"{kind.__name__} " in text and field.name in text for field in fields(kind))
 
 
 def test_files_of_one_name_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

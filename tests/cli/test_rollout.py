@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from mstv.cli import generation
 from mstv.cli.main import main
 from mstv.data.latent_shards import LatentStore
 from mstv.data.latents import stack_actions
+from mstv.data.schema import HOST
 from mstv.data.video import decode_video
 from mstv.rollout.generate import Rollout
 from tests.cli.conftest import Pipeline
@@ -174,6 +177,75 @@ def test_joint_attention_with_stale_context(pipeline: Pipeline, tmp_path: Path) 
     cards = [json.loads((run / "evaluation" / f"k{k}" / "card.json").read_text()) for k in (1, 4)]
     assert [card["context_refresh"] for card in cards] == [1, 4]
     assert [card["token_evaluations_per_frame"] for card in cards] == [21 * 128 * 4 / 32, 21 * (96 + 4 * 32) / 32]
+
+
+def start(command: list[str], log: Path) -> "subprocess.Popen[bytes]":
+    """The command in a process of its own, whose progress lines come at once."""
+    code = (
+        "import sys, mstv.progress, mstv.cli.generation\n"
+        "mstv.progress.FIRST_LINE_SECONDS = mstv.progress.LINE_SECONDS = 0.1\n"
+        "mstv.cli.generation.SAVE_SECONDS = 0.0\n"
+        "from mstv.cli.main import main\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with log.open("wb") as file:
+        return subprocess.Popen([sys.executable, "-c", code, *command], stderr=file, stdout=file, env=environment)
+
+
+def wait_for(process: "subprocess.Popen[bytes]", folder: Path, pattern: str) -> None:
+    while not list(folder.glob(pattern)):
+        assert process.poll() is None, "it ended"
+        time.sleep(0.02)
+
+
+def test_a_second_command_is_shut_out_and_a_stopped_one_leaves_nothing_half(
+    pipeline: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = pipeline.evaluate("--end", "1000", "--protocol", "held", command="rollout")
+    folder = pipeline.diffusion / "evaluation" / "held"
+    for number, code in ((signal.SIGKILL, -9), (signal.SIGTERM, 143)):
+        log = tmp_path / f"{code}.log"
+        process = start(command, log)
+        wait_for(process, folder, "latents/.*.state.pt")
+        wait_for(process, folder, f"videos/.*-{process.pid}.tmp")
+        capsys.readouterr()
+        assert main(command) == 2
+        line = f"process {process.pid} on {HOST} writes there: wait for it"
+        assert line in capsys.readouterr().err
+        process.send_signal(number)
+        assert process.wait() == code
+        left = list(folder.glob("*/.*.tmp"))
+        assert len(left) == (3 if code == -9 else 0), "of the killed one; the next start removed them"
+    text = log.read_text()
+    assert "going on at frame" in text and " of 1000\n" in text and "Traceback" not in text
+    assert "1 episode, step" in text, "progress is told through a pipe"
+    assert text.rstrip().splitlines()[-1] == "mstv: terminated; the same command goes on from here"
+
+
+def test_what_is_there_is_told(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
+    command = pipeline.evaluate("--end", "141", "--protocol", "there", command="rollout")
+    line = "1 video of 141 frames (generated); truth and side_by_side end with the recording, after 128 frames\n"
+    for before in ("", "already there: "):
+        assert main(command) == 0
+        assert capsys.readouterr().out.endswith(f"{os.sep}there: {before}{line}")
+    for precision in ("bf16", "32"):
+        assert main([*command, "--precision", precision]) == (2 if precision == "bf16" else 0)
+    assert "--precision 32 (now bf16)" in capsys.readouterr().err
+    # Fewer frames and more episodes than are rolled out.
+    assert main(pipeline.evaluate("--end", "120", "--episodes", "2", "--protocol", "there")) == 2
+    error = capsys.readouterr().err
+    assert "give --end 141 --episodes 1 to go on with it" in error and "--protocol NAME" in error
+
+
+def test_a_finished_evaluation_keeps_its_numbers(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(pipeline.evaluate("--protocol", "scored")) == 0
+    folder = pipeline.diffusion / "evaluation" / "scored"
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    assert json.loads((folder / "summary.json").read_text())["frames_per_second"] > 0
+    assert main(pipeline.evaluate("--protocol", "scored")) == 0
+    assert "scored: already there" in capsys.readouterr().out
+    assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.slow

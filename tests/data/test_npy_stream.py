@@ -51,3 +51,38 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written"):
         NpyStream(tmp_path / "file" / "y.npy", (10, 2, 3), np.dtype("float32"))
+
+
+@pytest.mark.parametrize("first_is_quicker", [True, False])
+def test_two_writers_of_one_file_never_mix(tmp_path: Path, first_is_quicker: bool) -> None:
+    path = tmp_path / "x.npy"
+    first = NpyStream(path, (10, 2, 3), np.dtype("float32"))
+    first.append(ROWS[:4] + 100)
+    second = NpyStream(path, (10, 2, 3), np.dtype("float32"))
+    second.append(ROWS[:6])
+    first.append(ROWS[4:] + 100)
+    if first_is_quicker:
+        with pytest.raises(UserError, match="another process writes it"):
+            first.finish()
+    second.append(ROWS[6:])
+    second.finish()
+    if not first_is_quicker:
+        with pytest.raises(UserError, match="another process writes it"):
+            first.finish()
+    assert np.array_equal(np.load(path, allow_pickle=False), ROWS)
+
+
+def test_two_that_go_on_write_the_same_rows(tmp_path: Path) -> None:
+    path = tmp_path / "x.npy"
+    killed = NpyStream(path, (10, 2, 3), np.dtype("float32"))
+    killed.append(ROWS[:8])
+    killed.close()
+    one, other = (NpyStream(path, (10, 2, 3), np.dtype("float32"), num_rows=4) for _ in range(2))
+    one.append(ROWS[4:6])
+    other.append(ROWS[4:9])
+    one.append(ROWS[6:])
+    one.finish()
+    other.append(ROWS[9:])
+    with pytest.raises(UserError, match="another process writes it"):
+        other.finish()
+    assert np.array_equal(np.load(path, allow_pickle=False), ROWS)

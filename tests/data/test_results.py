@@ -124,7 +124,7 @@ def test_evaluation_resumes_by_episode(folder):
     assert begin_evaluation(folder, card()) == []
     results.write_episode_scores(folder, "walk-0", scores("walk-0"))
     assert begin_evaluation(folder, card(machine="another", torch_version="2.14")) == ["walk-0"]
-    with pytest.raises(UserError, match=r"half-written \(1 episodes wait .* it resumes"):
+    with pytest.raises(UserError, match=r"half-written \(1 episode to be merged.* it resumes"):
         merge_scores(folder)
     with pytest.raises(UserError, match="half-written"):
         read_scores(folder)
@@ -142,8 +142,33 @@ def test_evaluation_resumes_by_episode(folder):
 
 def test_resuming_with_another_card_is_refused(folder):
     begin_evaluation(folder, card())
-    with pytest.raises(UserError, match=r"card.json: .* other seed, nfe .*delete this folder"):
-        begin_evaluation(folder, card(nfe=20, seed=1))
+    with pytest.raises(UserError) as refusal:
+        begin_evaluation(folder, card(nfe=(4, 20), seed=1, token_evaluations_per_frame=3.0))
+    text = str(refusal.value)
+    assert "--nfe 10 (now 4 20), --seed 0 (now 1)" in text and "give --nfe 10 --seed 0 to go on with it" in text
+    assert "--protocol NAME" in text and "token_evaluations" not in text
+    with pytest.raises(UserError, match=r"--episodes 3 \(now 2\).* give --episodes 3 to go on"):
+        begin_evaluation(folder, card(num_episodes=2, episodes=("walk-2", "walk-0")))
+    with pytest.raises(UserError, match=r"settings: other weights \(--checkpoint, .*\): name another"):
+        begin_evaluation(folder, card(checkpoint_sha256="d" * 64))
+    with pytest.raises(UserError, match=r"attention isolated \(now joint\)"):
+        begin_evaluation(folder, card(attention="joint"))
+
+
+def test_arithmetic_must_be_the_same_and_rounding_may_differ(folder):
+    begin_evaluation(folder, card())
+    assert begin_evaluation(folder, card(compiled=True, machine="some GPU")) == []
+    with pytest.raises(UserError, match=r"--precision 32 \(now bf16\)"):
+        begin_evaluation(folder, card(precision="bf16"))
+
+
+def test_of_two_cards_at_once_one_stands(folder, monkeypatch):
+    # Both have seen no card; the other was quicker.
+    write, others = results._write_first, card(seed=5)
+    monkeypatch.setattr(results, "_write_first", lambda path, mine: (write(path, others), write(path, mine)))
+    with pytest.raises(UserError, match=r"--seed 5 \(now 0\)"):
+        begin_evaluation(folder, card())
+    assert Card.read(folder / results.CARD) == others and len(list(folder.iterdir())) == 1
 
 
 def renamed(table: pa.Table) -> pa.Table:

@@ -1,0 +1,190 @@
+"""From the command line of `mstv rollout` and `mstv evaluate` to the job: all that can be wrong is found here."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from mstv.cli.checkpoints import resolve_checkpoint
+from mstv.cli.experiment import read_yaml
+from mstv.cli.rollout_job import LATENTS, VIDEO_FOLDERS, RolloutJob
+from mstv.cli.runtime import Rank, runtime_of
+from mstv.data.episode_locks import held_episodes
+from mstv.data.latent_shards import LatentStore
+from mstv.data.results import CONFIG, Card, MetricNote, PlanNote, begin_evaluation, evaluation_folder
+from mstv.data.schema import TOKENIZER_COPY, read_manifest
+from mstv.data.temporary_files import sweep
+from mstv.diffusion.module import DiffusionModule, load_diffusion
+from mstv.diffusion.sample_step import Sampling
+from mstv.errors import UserError
+from mstv.rollout.families import family_to_dict
+from mstv.tokenizer.module import load_tokenizer
+
+
+@contextmanager
+def prepared(arguments: argparse.Namespace, scored: bool = False) -> Iterator[RolloutJob]:
+    """Load the model and the data, write the metric card, or find it as an earlier try wrote it, and hold the episodes.
+
+    What killed processes left half-written is removed.
+
+    Args:
+        arguments: of the command line.
+        scored: whether the frames will be scored, so that all of them must have been recorded.
+
+    Raises:
+        UserError: whatever does not fit, or another process that writes there, before anything is generated.
+    """
+    runtime = runtime_of(arguments)
+    nfe = arguments.nfe[0] if len(arguments.nfe) == 1 else tuple(arguments.nfe)
+    sampling = Sampling(nfe, arguments.sampler, arguments.guidance, arguments.refresh, arguments.context_noise)
+    if arguments.end <= arguments.context:
+        raise UserError(f"--end {arguments.end} must lie beyond --context {arguments.context}")
+    if arguments.run.is_file():
+        raise UserError(
+            f"{arguments.run}: is a file: give the run directory {arguments.run.resolve().parents[1]}, "
+            f"with --checkpoint {arguments.run} if it is not the last one"
+        )
+    if not arguments.run.is_dir():
+        raise UserError(f"{arguments.run}: no such run directory")
+    checkpoint = resolve_checkpoint(arguments.checkpoint or arguments.run)
+    module, checkpoint_sha256 = load_diffusion(checkpoint)
+    if arguments.latents is None:
+        arguments.latents = _latents_of(arguments.run / CONFIG)
+    store = LatentStore(arguments.latents)
+    assert store.manifest.tokenizer is not None
+    if store.levels != module.levels:
+        raise UserError(f"{arguments.latents}: has {store.levels}, {checkpoint} was trained on {module.levels}")
+    tokenizer, tokenizer_sha256 = load_tokenizer(arguments.latents / TOKENIZER_COPY)
+    if tokenizer_sha256 != store.manifest.tokenizer.sha256:
+        raise UserError(f"{arguments.latents / TOKENIZER_COPY}: is not the tokenizer of the manifest: encode again")
+    frames_folder = arguments.frames or arguments.latents / (store.manifest.source or "")
+    if arguments.frames is None and not frames_folder.is_dir():
+        raise UserError(f"{arguments.latents}: was made from {frames_folder}, which is not there: give --frames")
+    frames = read_manifest(frames_folder, "frames")
+    if frames.sha256 != store.manifest.source_sha256:
+        raise UserError(f"{frames_folder}: is not the set that {arguments.latents} was encoded from: give --frames")
+    keys = _episodes(store, arguments, scored)
+    plan = module.plan
+    plan.chunks(arguments.context, end=arguments.end)
+    _check_sampling(sampling, module)
+    values = family_to_dict(module.family)
+    merged = module.family.merged_plan(module.levels.num_tokens(0))
+    protocol = arguments.protocol or f"context{arguments.context}-end{arguments.end}"
+    card = Card(
+        protocol=protocol,
+        protocol_version=1,
+        split=arguments.split,
+        context_frames=arguments.context,
+        end_frame=arguments.end,
+        num_episodes=len(keys),
+        episodes=tuple(keys),
+        seed=arguments.seed,
+        sampler=sampling.sampler,
+        nfe=nfe,
+        guidance=sampling.guidance,
+        context_refresh=sampling.refresh,
+        context_noise=sampling.context_noise,
+        plan=PlanNote(family=values.pop("family"), parameters=values),
+        attention=module.denoiser.attention,
+        max_tokens_per_step=max(merged.num_tokens),
+        token_evaluations_per_frame=sampling.token_evaluations(merged, module.denoiser.attention),
+        metrics=(
+            MetricNote(name="psnr", aggregation="mean of per-frame PSNR in dB; pooled beside it"),
+            MetricNote(name="ssim", aggregation="mean of per-frame SSIM"),
+        ),
+        ground_truth=("raw", "decoded"),
+        image_size=store.levels.image_size,
+        fps=store.manifest.fps,
+        checkpoint=checkpoint.name,
+        checkpoint_sha256=checkpoint_sha256,
+        tokenizer_sha256=tokenizer_sha256,
+        data_sha256=frames.sha256,
+        precision=runtime.precision,
+        compiled=arguments.compile,
+        machine=runtime.machine,
+        torch_version=torch.__version__,
+    )
+    folder = evaluation_folder(arguments.run, protocol)
+    begin_evaluation(folder, card)
+    rank = Rank.of_environment()
+    mine = range(rank.index, len(keys), rank.count)
+    with held_episodes(folder, mine):
+        for part in (".", LATENTS, *VIDEO_FOLDERS):
+            sweep(folder / part)
+        if arguments.compile:
+            module.denoiser.compile_blocks()
+        yield RolloutJob(
+            folder=folder,
+            card=card,
+            keys=tuple(keys[position] for position in mine),
+            sampling=sampling,
+            module=runtime.place(module),
+            tokenizer=runtime.place(tokenizer),
+            store=store,
+            frames_folder=frames_folder,
+            frames=frames,
+            batch_size=arguments.batch_size,
+            runtime=runtime,
+        )
+
+
+def _latents_of(config: Path) -> Path:
+    """The latents that a run was trained on."""
+    if not config.is_file():
+        raise UserError(f"{config}: is missing, so that the run does not tell its latents: give --latents")
+    try:
+        folder = Path(read_yaml(config)["data"]["init_args"]["folder"])
+    except UserError as error:
+        raise UserError(f"{config}: {error}, or give --latents") from None
+    except (KeyError, TypeError):
+        raise UserError(f"{config}: field data.init_args.folder is missing: give --latents") from None
+    if not folder.is_dir():
+        raise UserError(
+            f"{config}: field data.init_args.folder is {folder}, not a folder seen from here: give --latents"
+        )
+    return folder
+
+
+def _check_sampling(sampling: Sampling, module: DiffusionModule) -> None:
+    """Raise UserError for settings that the plan or the attention gives no meaning."""
+    top = 0
+    for step in module.plan.steps:
+        levels = [cell.level for cell in step.targets]
+        sampling.evaluations(levels)
+        top = max(top, *levels)
+    if isinstance(sampling.nfe, tuple) and len(sampling.nfe) > top + 1:
+        raise UserError(
+            f"--nfe {' '.join(map(str, sampling.nfe))}: the plan denoises "
+            f"{f'levels 0 to {top}' if top else 'level 0 alone'}: give one number{f', or {top + 1} of them' if top else ''}"
+        )
+    if sampling.refresh > 1 and module.denoiser.attention == "isolated":
+        raise UserError(
+            f"--refresh {sampling.refresh}: has no effect on isolated attention, which evaluates the context once a "
+            "step anyway: leave it out"
+        )
+
+
+def _episodes(store: LatentStore, arguments: argparse.Namespace, scored: bool) -> list[str]:
+    keys = store.keys(arguments.split)[: arguments.episodes]
+    if not keys:
+        raise UserError(f"{store.folder}: split {arguments.split} is empty: choose --split, or shard more worlds")
+    if len(keys) < arguments.episodes:
+        print(
+            f"split {arguments.split} has {len(keys)} episode{'s' * (len(keys) != 1)}, not {arguments.episodes}: "
+            "all are used",
+            file=sys.stderr,
+        )
+    shortest = min(keys, key=store.num_frames)
+    if store.num_frames(shortest) < arguments.context:
+        raise UserError(
+            f"--context {arguments.context}: episode {shortest} has {store.num_frames(shortest)} frames: give less"
+        )
+    if (recorded := store.num_frames(shortest)) < arguments.end:
+        beyond = f"--end {arguments.end} lies beyond the {recorded} recorded frames of episode {shortest}"
+        if scored:
+            raise UserError(f"{beyond}, where there is nothing to score against: give at most {recorded}")
+        print(f"{beyond}: it goes on with null actions", file=sys.stderr)
+    return keys
