@@ -2,177 +2,22 @@
 
 import argparse
 import dataclasses
-import hashlib
 import shlex
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-import mstv
 from data_tools import options
 from data_tools.campaign import Campaign, Session, earlier_sessions, new_session, now
 from data_tools.engine import ENGINES, GYM, EngineSettings, find_engine
-from data_tools.engine_process import ActionRange, EngineFailure, EngineProcess, View
+from data_tools.engine_process import ActionRange, EngineFailure, EngineProcess
 from data_tools.episode import check_same, complete_episodes, remove_episode
-from data_tools.episode_writer import EpisodeWriter
-from data_tools.fitting import Fitting
+from data_tools.episode_recorder import record_episode, running_engine
 from data_tools.output_folder import output_folder
 from data_tools.parallel import Bar, run_tasks
 from data_tools.policies import POLICIES, make_policy
-from mstv.data.schema import CAMPAIGN, Episode, Source
+from data_tools.recording import Recording
+from mstv.data.schema import CAMPAIGN, Episode
 from mstv.errors import UserError
-
-
-@dataclass(frozen=True)
-class Recording:
-    """Settings that fix every episode of a recording; episode i follows from them and from i alone.
-
-    Attributes:
-        engine: which engine, and what it is asked for.
-        policy: a name in `POLICIES`.
-        num_frames: T of each episode.
-        seed: of all worlds and walks.
-        num_worlds: episodes cycle through this many worlds; None gives each its own.
-        fps: frames a second written into the video; None takes the engine's own. One engine step is one frame.
-        min_frames: an episode that the engine ends by itself counts from so many frames on; None: from `num_frames`.
-        retries: how often an episode is begun again, in a new process of the engine, after one crashed or hung.
-    """
-
-    engine: EngineSettings
-    policy: str
-    num_frames: int
-    seed: int = 0
-    num_worlds: int | None = None
-    fps: float | None = None
-    min_frames: int | None = None
-    retries: int = 3
-
-    def key(self, index: int) -> str:
-        """Key of episode `index`."""
-        return f"{self.engine.engine.key}-{index:06d}"
-
-    def world(self, index: int) -> int:
-        """Seed of the world of episode `index`, in [0, 2^31)."""
-        return self._draw("world", index if self.num_worlds is None else index % self.num_worlds)
-
-    def episode_seed(self, index: int) -> int:
-        """Seed of the start and of the policy in episode `index`, in [0, 2^31)."""
-        return self._draw("episode", index)
-
-    def _draw(self, purpose: str, index: int) -> int:
-        # A hash, since it is fixed for good and neighbours have nothing in common.
-        digest = hashlib.sha256(f"{self.seed}/{purpose}/{index}".encode()).digest()
-        return int.from_bytes(digest[:4], "big") >> 1
-
-    def source(self, index: int, engine_versions: dict[str, str]) -> Source:
-        """Where episode `index` comes from."""
-        return Source(
-            engine=self.engine.engine.name,
-            versions={"mstv": mstv.__version__, **engine_versions},
-            world=f"{self.engine.engine.key}-{self.world(index)}",
-            seed=self.episode_seed(index),
-            policy=self.policy,
-            settings={"action_mode": self.engine.action_mode},
-        )
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """A recorded episode, and what engines died of on the way to it."""
-
-    episode: Episode
-    engine_failures: tuple[str, ...]
-
-
-class _Running:
-    """The engine of this process, kept from episode to episode; `reset` makes it forget."""
-
-    def __init__(self) -> None:
-        self._settings: EngineSettings | None = None
-        self._engine: EngineProcess | None = None
-
-    def get(self, settings: EngineSettings) -> EngineProcess:
-        """The running engine, started if need be."""
-        if self._engine is None or settings != self._settings:
-            self.end()
-            self._engine, self._settings = EngineProcess(settings), settings
-        return self._engine
-
-    def end(self) -> None:
-        """End it, if it runs."""
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            engine.close()
-
-    def kill(self) -> None:
-        """End it at once, if it runs."""
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            engine.kill()
-
-
-_running = _Running()
-
-
-def record_episode(folder: Path, recording: Recording, index: int) -> Recorded:
-    """Record episode `index` into `folder`; frame 0 is what a reset shows, with the null action.
-
-    An engine that crashes or hangs is killed, and the episode begun again in a new one.
-
-    Raises:
-        UserError: the engine failed too often or ended the episode too early, or the folder cannot be written.
-    """
-    failures: list[str] = []
-    while True:
-        try:
-            return Recorded(_attempt(folder, recording, index), tuple(failures))
-        except EngineFailure as failure:
-            _running.kill()
-            failures.append(f"{recording.key(index)}: {failure}")
-            if len(failures) > recording.retries:
-                raise UserError(
-                    f"{failures[-1]}: {len(failures)} times in a row; "
-                    "run `mstv-data doctor`, or give --step-seconds more if the engine is only slow"
-                ) from None
-        except BaseException:
-            _running.kill()
-            raise
-
-
-def _attempt(folder: Path, recording: Recording, index: int) -> Episode:
-    engine = _running.get(recording.engine)
-    spec, policy, seed = (
-        engine.actions.spec,
-        make_policy(recording.policy, engine.actions),
-        recording.episode_seed(index),
-    )
-    source = recording.source(index, engine.versions)
-    writer = EpisodeWriter(folder, recording.key(index), recording.fps or engine.fps, source, spec)
-    null, fit = spec.null(1), Fitting(recording.engine.size)
-    assert null is not None
-    least = recording.min_frames or recording.num_frames
-    with writer:
-        view = engine.reset(seed, recording.world(index))
-        policy.reset(np.random.default_rng(seed))
-        writer.add(fit(view.frame), null[0], view.pose)
-        for number in range(1, recording.num_frames):
-            if view.ended:
-                if number < least:
-                    raise UserError(
-                        f"{recording.key(index)}: the engine ended the episode after {number} frames: "
-                        f"choose --min-frames {number} or less"
-                    )
-                break
-            action = policy.act(_seen(view))
-            view = engine.step(action)
-            writer.add(fit(view.frame), action, view.pose)
-    return writer.episode
-
-
-def _seen(view: View) -> dict[str, np.ndarray]:
-    return {} if view.pose is None else {"pose": view.pose}
 
 
 def record(
@@ -205,7 +50,7 @@ def record(
                 campaign = _campaign(folder, recording, num_episodes, engine, session)
                 _record_missing(folder, recording, missing, workers, campaign)
     finally:
-        _running.end()
+        running_engine.end()
     return len(missing), num_episodes - len(missing)
 
 
@@ -213,7 +58,7 @@ def _opened(recording: Recording) -> EngineProcess:
     """The engine of this process, which tells what it takes before anything is recorded."""
     for left in reversed(range(recording.retries + 1)):
         try:
-            return _running.get(recording.engine)
+            return running_engine.get(recording.engine)
         except EngineFailure as failure:
             if not left:
                 raise UserError(f"{failure}: run `mstv-data doctor`") from None

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_tools import recorder
+from data_tools import policies
 from data_tools.cli import main
 from data_tools.engine import EngineSettings, find_engine
 from data_tools.engine_process import EngineProcess
 from data_tools.episode import RawEpisodes
+from data_tools.recording import Recording
 from mstv.data.schema import ACTIONS, CAMPAIGN, POSES
 from mstv.data.video import decode_video
 
@@ -102,7 +103,7 @@ def test_any_number_of_workers_gives_the_same_bytes_and_grows(recorded: Path, tm
 
 
 def test_worlds_are_cycled_and_walks_are_not(tmp_path: Path) -> None:
-    recording = recorder.Recording(BLOCKWORLD, "loopwalk", 8, num_worlds=2)
+    recording = Recording(BLOCKWORLD, "loopwalk", 8, num_worlds=2)
     worlds = [recording.world(index) for index in range(6)]
     assert worlds == worlds[:2] * 3 and worlds[0] != worlds[1]
     assert len({recording.episode_seed(index) for index in range(6)}) == 6
@@ -155,7 +156,7 @@ def test_unwritable_output(tmp_path: Path, place: str, capsys: pytest.CaptureFix
 def test_an_interruption_in_this_process_leaves_whole_episodes(
     recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    policy = recorder.POLICIES["loopwalk"]
+    policy = policies.POLICIES["loopwalk"]
     calls = 0
 
     class Interrupted(policy):  # type: ignore[misc, valid-type]
@@ -168,7 +169,7 @@ def test_an_interruption_in_this_process_leaves_whole_episodes(
 
     command = [*TINY, "--episodes", "3", "--out", str(tmp_path / "raw")]
     with monkeypatch.context() as patch:
-        patch.setitem(recorder.POLICIES, "loopwalk", Interrupted)
+        patch.setitem(policies.POLICIES, "loopwalk", Interrupted)
         assert main(command) == 130
     assert "resume with: mstv-data record" in capsys.readouterr().err
     assert len(contents(tmp_path / "raw")) == 4

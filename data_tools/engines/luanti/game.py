@@ -20,6 +20,7 @@ from data_tools.engines.luanti.screen import STRIP, Screen, find_program, owned
 from mstv.errors import UserError
 
 _HERE = Path(__file__).parent
+_PREFIX = "mstv-luanti-"
 _START_SECONDS = 240.0
 _STEP_SECONDS = 60.0
 _SETTLED_SECONDS = 1.5  # after so long without a new block there is none to come
@@ -47,7 +48,8 @@ class Game:
 
     def __init__(self, world: int, size: tuple[int, int], reach: int, view_distance: int, fov: float) -> None:
         programs = required_programs()
-        self._folder = Path(tempfile.mkdtemp(prefix="mstv-luanti-"))
+        _remove_left_behind()
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
         self._screen: Screen | None = None
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._pipes: list[int] = []
@@ -230,6 +232,14 @@ class Game:
             os.close(pipe)
         self._pipes = []
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _remove_left_behind() -> None:
+    """Remove the folders of processes that were killed before they could."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
+        process = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if process.isdecimal() and not Path(f"/proc/{process}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def required_programs() -> dict[str, str]:
