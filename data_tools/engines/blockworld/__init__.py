@@ -2,9 +2,9 @@
 
 import gymnasium
 
-from data_tools.engines.blockworld.env import FRAMES_PER_ACTION, BlockWorldEnv
+from data_tools.engines.blockworld.env import BlockWorldEnv
 
-__all__ = ["ENV_ID", "FRAMES_PER_ACTION", "BlockWorldEnv"]
+__all__ = ["ENV_ID", "BlockWorldEnv"]
 
 ENV_ID = "mstv/BlockWorld-v0"
 

@@ -6,7 +6,7 @@ when turning right. Pitch is positive when looking down.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -17,13 +17,7 @@ from data_tools.engines.blockworld.player import BLOCK, EYE_HEIGHT, Player
 from data_tools.engines.blockworld.renderer import Eye, Renderer
 from data_tools.engines.blockworld.trig import FULL_TURN
 from data_tools.engines.blockworld.world import build_world
-
-FRAMES_PER_ACTION = 9
-"""A block forward, or 90 degrees, takes this many frames of a discrete action."""
-
-_DISCRETE = {"forward": "1/9 block", "turn_left": "10 degrees", "turn_right": "10 degrees"}
-_VECTOR = {"move": "blocks", "strafe": "blocks", "jump": "0/1", "yaw_degrees": "degrees", "pitch_degrees": "degrees"}
-_BOUNDS = np.array([1.0, 1.0, 1.0, 180.0, 180.0], dtype=np.float32)
+from data_tools.engines.walk import FRAMES_PER_ACTION, ActionMode, WalkActions
 
 
 class BlockWorldEnv(gymnasium.Env[NDArray[np.uint8], Any]):
@@ -67,7 +61,7 @@ class BlockWorldEnv(gymnasium.Env[NDArray[np.uint8], Any]):
         self,
         world: int = 0,
         size: int | tuple[int, int] = 128,
-        action_mode: Literal["discrete", "vector"] = "discrete",
+        action_mode: ActionMode = "discrete",
         map_size: int = 128,
         map_height: int = 48,
         view_distance: float = 64.0,
@@ -77,8 +71,7 @@ class BlockWorldEnv(gymnasium.Env[NDArray[np.uint8], Any]):
         height, width = (size, size) if isinstance(size, int) else size
         if not (1 <= height <= 4096 and 1 <= width <= 4096):
             raise ValueError(f"size must be in [1, 4096] pixels, got {size}")
-        if action_mode not in ("discrete", "vector"):
-            raise ValueError(f"action_mode must be 'discrete' or 'vector', got {action_mode!r}")
+        self._actions = WalkActions(action_mode)
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode must be 'rgb_array' or None, got {render_mode!r}")
         if not 0 < view_distance <= 1024:
@@ -93,16 +86,8 @@ class BlockWorldEnv(gymnasium.Env[NDArray[np.uint8], Any]):
         self._player: Player | None = None
         self._frame: NDArray[np.uint8] | None = None
         self.observation_space = gymnasium.spaces.Box(0, 255, (height, width, 3), np.uint8)
-        table = _DISCRETE if action_mode == "discrete" else _VECTOR
-        self.action_names = tuple(table)
-        self.action_units = tuple(table.values())
-        self.action_space: gymnasium.Space[Any]
-        if action_mode == "discrete":
-            self.action_space = gymnasium.spaces.Discrete(len(table))
-        else:
-            low = -_BOUNDS
-            low[self.action_names.index("jump")] = 0.0
-            self.action_space = gymnasium.spaces.Box(low, _BOUNDS, dtype=np.float32)
+        self.action_names, self.action_units = self._actions.names, self._actions.units
+        self.action_space: gymnasium.Space[Any] = self._actions.space
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -137,7 +122,7 @@ class BlockWorldEnv(gymnasium.Env[NDArray[np.uint8], Any]):
         if self._player is None:
             raise RuntimeError("call reset() before step()")
         if self.action_mode == "discrete":
-            chosen = self._checked_choice(action)
+            chosen = self._actions.choice(action)
             if chosen == 0:
                 self._player.step(BLOCK // FRAMES_PER_ACTION)
             else:
@@ -145,7 +130,7 @@ class BlockWorldEnv(gymnasium.Env[NDArray[np.uint8], Any]):
                 self._player.turn(-turn if chosen == 1 else turn)
                 self._player.step(0)
         else:
-            move, strafe, jump, yaw, pitch = self._checked_vector(action)
+            move, strafe, jump, yaw, pitch = self._actions.vector(action)
             self._player.turn(round(yaw * 1000.0), round(pitch * 1000.0))
             self._player.step(round(move * BLOCK), round(strafe * BLOCK), jump >= 0.5)
         frame, info = self._look(self._player)
@@ -154,28 +139,6 @@ class BlockWorldEnv(gymnasium.Env[NDArray[np.uint8], Any]):
     def render(self) -> NDArray[np.uint8] | None:
         """Return a copy of the last frame, uint8 (H, W, 3), or None without a render mode."""
         return None if self.render_mode is None or self._frame is None else self._frame.copy()
-
-    def _checked_choice(self, action: Any) -> int:
-        value = np.asarray(action)
-        if value.shape != () or value.dtype.kind not in "iu" or not 0 <= value < len(self.action_names):
-            raise ValueError(f"a discrete action must be an int in [0, {len(self.action_names) - 1}], got {action!r}")
-        return int(value)
-
-    def _checked_vector(self, action: Any) -> list[float]:
-        value = np.asarray(action)
-        if value.shape != (len(self.action_names),) or value.dtype.kind not in "iuf":
-            raise ValueError(
-                f"a vector action must be {len(self.action_names)} numbers {self.action_names}, got {action!r}"
-            )
-        # Written so that NaN fails too.
-        inside = (value >= self.action_space.low) & (value <= self.action_space.high)  # type: ignore[attr-defined]
-        if not inside.all():
-            column = int(np.argmin(inside))
-            low, high = self.action_space.low[column], self.action_space.high[column]  # type: ignore[attr-defined]
-            raise ValueError(
-                f"action column {self.action_names[column]} must be in [{low:g}, {high:g}], got {value[column]}"
-            )
-        return value.astype(np.float32).tolist()
 
     def _look(self, player: Player) -> tuple[NDArray[np.uint8], dict[str, Any]]:
         sole = player.y - player.lag

@@ -6,22 +6,17 @@ when turning right. Pitch is positive when looking down.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
 from data_tools.engines.luanti.game import Game, Pose, required_programs
+from data_tools.engines.walk import FRAMES_PER_ACTION, ActionMode, WalkActions
 
-FRAMES_PER_ACTION = 9
-"""A block forward, or 90 degrees, takes this many frames of a discrete action."""
 BLOCK = 7_372_800
 """Units of length in a block, as in mod/init.lua; divisible by 9."""
-
-_DISCRETE = {"forward": "1/9 block", "turn_left": "10 degrees", "turn_right": "10 degrees"}
-_VECTOR = {"move": "blocks", "strafe": "blocks", "jump": "0/1", "yaw_degrees": "degrees", "pitch_degrees": "degrees"}
-_BOUNDS = np.array([1.0, 1.0, 1.0, 180.0, 180.0], dtype=np.float32)
 
 
 class LuantiEnv(gymnasium.Env[NDArray[np.uint8], Any]):
@@ -66,7 +61,7 @@ class LuantiEnv(gymnasium.Env[NDArray[np.uint8], Any]):
         self,
         world: int = 0,
         size: int | tuple[int, int] = 128,
-        action_mode: Literal["discrete", "vector"] = "discrete",
+        action_mode: ActionMode = "discrete",
         reach: int = 48,
         view_distance: int = 64,
         fov: float = 70.0,
@@ -75,8 +70,7 @@ class LuantiEnv(gymnasium.Env[NDArray[np.uint8], Any]):
         height, width = (size, size) if isinstance(size, int) else size
         if not (64 <= height <= 2048 and 64 <= width <= 2048):
             raise ValueError(f"size must be in [64, 2048] pixels, got {size}")
-        if action_mode not in ("discrete", "vector"):
-            raise ValueError(f"action_mode must be 'discrete' or 'vector', got {action_mode!r}")
+        self._actions = WalkActions(action_mode)
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode must be 'rgb_array' or None, got {render_mode!r}")
         if not 16 <= reach <= 128 or reach % 4:
@@ -94,16 +88,8 @@ class LuantiEnv(gymnasium.Env[NDArray[np.uint8], Any]):
         self._game: Game | None = None
         self._frame: NDArray[np.uint8] | None = None
         self.observation_space = gymnasium.spaces.Box(0, 255, (height, width, 3), np.uint8)
-        table = _DISCRETE if action_mode == "discrete" else _VECTOR
-        self.action_names = tuple(table)
-        self.action_units = tuple(table.values())
-        self.action_space: gymnasium.Space[Any]
-        if action_mode == "discrete":
-            self.action_space = gymnasium.spaces.Discrete(len(table))
-        else:
-            low = -_BOUNDS
-            low[self.action_names.index("jump")] = 0.0
-            self.action_space = gymnasium.spaces.Box(low, _BOUNDS, dtype=np.float32)
+        self.action_names, self.action_units = self._actions.names, self._actions.units
+        self.action_space: gymnasium.Space[Any] = self._actions.space
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -139,11 +125,11 @@ class LuantiEnv(gymnasium.Env[NDArray[np.uint8], Any]):
         if self._game is None:
             raise RuntimeError("call reset() before step()")
         if self.action_mode == "discrete":
-            chosen = self._checked_choice(action)
+            chosen = self._actions.choice(action)
             turn = (0, -90_000 // FRAMES_PER_ACTION, 90_000 // FRAMES_PER_ACTION)[chosen]
             frame, info = self._order("act", 0 if chosen else BLOCK // FRAMES_PER_ACTION, 0, 0, turn, 0)
         else:
-            move, strafe, jump, yaw, pitch = self._checked_vector(action)
+            move, strafe, jump, yaw, pitch = self._actions.vector(action)
             frame, info = self._order(
                 "act",
                 round(move * BLOCK),
@@ -173,21 +159,6 @@ class LuantiEnv(gymnasium.Env[NDArray[np.uint8], Any]):
             self.close()
             raise
         return self._frame.copy(), {"pose": _pose_array(pose), "world": self._world}
-
-    def _checked_choice(self, action: Any) -> int:
-        value = np.asarray(action)
-        if value.shape != () or value.dtype.kind not in "iu" or not 0 <= value < len(self.action_names):
-            raise ValueError(f"a discrete action must be an int in [0, {len(self.action_names) - 1}], got {action!r}")
-        return int(value)
-
-    def _checked_vector(self, action: Any) -> list[float]:
-        value = np.asarray(action)
-        if value.dtype.kind not in "iuf" or not self.action_space.contains(value.astype(np.float32)):
-            raise ValueError(
-                f"a vector action must be {len(self.action_names)} numbers {self.action_names} in "
-                f"+-{_BOUNDS.tolist()}, jump not negative, got {action!r}"
-            )
-        return value.astype(np.float32).tolist()
 
 
 def _pose_array(pose: Pose) -> NDArray[np.float32]:
