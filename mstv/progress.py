@@ -38,15 +38,16 @@ class _Bar(Progress):
     """A bar on stderr, or lines where that is a file or a pipe."""
 
     def __init__(self, unit: str) -> None:
+        console = Console(stderr=True)
         super().__init__(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=24 if console.width >= 100 else 8),
             MofNCompleteColumn(),
             _Rate(unit),
             TimeElapsedColumn(),
             TextColumn("ETA"),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=console,
         )
         self._unit = unit
         self._begun: dict[TaskID, float] = {}

@@ -102,6 +102,7 @@ def prepared(arguments: argparse.Namespace, scored: bool = False) -> Iterator[Ro
         checkpoint_sha256=checkpoint_sha256,
         tokenizer_sha256=tokenizer_sha256,
         data_sha256=frames.sha256,
+        latents_sha256=store.manifest.sha256,
         precision=runtime.precision,
         compiled=arguments.compile,
         machine=runtime.machine,
@@ -156,10 +157,10 @@ def _check_sampling(sampling: Sampling, module: DiffusionModule) -> None:
         sampling.evaluations(levels)
         top = max(top, *levels)
     if isinstance(sampling.nfe, tuple) and len(sampling.nfe) > top + 1:
-        raise UserError(
-            f"--nfe {' '.join(map(str, sampling.nfe))}: the plan denoises "
-            f"{f'levels 0 to {top}' if top else 'level 0 alone'}: give one number{f', or {top + 1} of them' if top else ''}"
+        levels_of_plan = (
+            f"levels 0 to {top}: give one number, or {top + 1} of them" if top else "level 0: give one number"
         )
+        raise UserError(f"--nfe {' '.join(map(str, sampling.nfe))}: the plan denoises {levels_of_plan}")
     if sampling.refresh > 1 and module.denoiser.attention == "isolated":
         raise UserError(
             f"--refresh {sampling.refresh}: has no effect on isolated attention, which evaluates the context once a "

@@ -22,6 +22,7 @@ _SOURCES = {
     "checkpoint_sha256": "other weights (--checkpoint, or the training went on)",
     "tokenizer_sha256": "another tokenizer (--latents)",
     "data_sha256": "another set of frames (--latents, --frames)",
+    "latents_sha256": "other latents (--latents, or encoded anew)",
 }
 """Fields that are told without their values, which say nothing to a user."""
 

@@ -4,7 +4,8 @@ run/config.yaml, run/checkpoints/, run/metrics.csv
 run/evaluation/<protocol>/card.json            Card, written first
                           per_frame.parts/     scores of finished episodes, until they are merged
                           per_frame.parquet    SCORES, one row per episode, frame, metric, ground truth, series
-                          videos/<episode>.mp4, truth/<episode>.mp4
+                          latents/<episode>.npy, videos/<episode>.mp4, truth/<episode>.mp4
+                          .lock                held while a command writes, see `mstv.data.episode_locks`
                           summary.json         Summary, written last: with it the evaluation is complete
 """
 
@@ -100,6 +101,9 @@ class Card(Record):
     checkpoint_sha256: str = Field(description="of its weights")
     tokenizer_sha256: str = Field(description="of its weights")
     data_sha256: str = Field(description="of the manifest of the FRAMES set, so that tokenizers can be compared")
+    latents_sha256: str | None = Field(
+        default=None, description="of the manifest of the latents set, whose context the rollouts begin with"
+    )
     precision: Literal["32", "bf16"] = Field(default="32", description="arithmetic of the denoiser and the decoder")
     compiled: bool = Field(default=False, description="torch.compile was used; it changes the rounding alone")
     machine: str = Field(description="name of the GPU or CPU")
@@ -120,7 +124,7 @@ class Card(Record):
 
 
 _ELSEWHERE = {"machine", "compiled", "torch_version", "created_by"}
-"""What may differ when an evaluation goes on: it changes numbers by their rounding alone."""
+"""What may differ when an evaluation goes on: it changes numbers by their rounding alone, about 5e-7 of a latent."""
 
 
 class WindowMean(_Part):
@@ -257,6 +261,8 @@ def begin_evaluation(folder: Path, card: Card) -> list[str]:
         _write_first(folder / CARD, card)
     before = Card.read(folder / CARD)
     changed = [name for name in Card.model_fields if getattr(before, name) != getattr(card, name)]
+    if before.latents_sha256 is None:  # a card of an earlier version
+        changed = [name for name in changed if name != "latents_sha256"]
     if changed := [name for name in changed if name not in _ELSEWHERE]:
         raise UserError(f"{folder / CARD}: {other_settings(before, card, changed)}")
     if (folder / SCORE_FILE).is_file():

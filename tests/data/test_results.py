@@ -162,6 +162,15 @@ def test_arithmetic_must_be_the_same_and_rounding_may_differ(folder):
         begin_evaluation(folder, card(precision="bf16"))
 
 
+def test_latents_encoded_anew_are_told_where_the_card_knows_them(folder):
+    begin_evaluation(folder, card())
+    assert begin_evaluation(folder, card(latents_sha256="e" * 64)) == [], "an earlier version did not write it"
+    (folder / results.CARD).unlink()
+    begin_evaluation(folder, card(latents_sha256="d" * 64))
+    with pytest.raises(UserError, match=r"settings: other latents \(--latents, or encoded anew\): name"):
+        begin_evaluation(folder, card(latents_sha256="e" * 64))
+
+
 def test_of_two_cards_at_once_one_stands(folder, monkeypatch):
     # Both have seen no card; the other was quicker.
     write, others = results._write_first, card(seed=5)
