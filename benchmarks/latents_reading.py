@@ -26,7 +26,7 @@ PLAN = CoarseToFine([3, 12, 48, 192], extra_context_tokens=768)
 ACTIONS = ActionSpec(kind="discrete", names=("forward", "left", "right"))
 
 
-def write_set(folder: Path, num_episodes: int) -> None:
+def write_set(folder: Path, num_episodes: int, levels: Levels = LEVELS) -> None:
     """One shard of random latents."""
     rng = np.random.default_rng(0)
     samples = (
@@ -36,16 +36,16 @@ def write_set(folder: Path, num_episodes: int) -> None:
                     key=f"episode-{index}",
                     fps=20,
                     num_frames=NUM_FRAMES,
-                    height=LEVELS.image_size[0],
-                    width=LEVELS.image_size[1],
+                    height=levels.image_size[0],
+                    width=levels.image_size[1],
                     source=Source(engine="benchmark", world=str(index)),
                     actions=ACTIONS,
                 ),
                 num_frames=NUM_FRAMES,
             ),
             levels=[
-                rng.random((NUM_FRAMES, *LEVELS.grid(level), CHANNELS), np.float32).astype(np.float16)
-                for level in range(LEVELS.num_levels)
+                rng.random((NUM_FRAMES, *levels.grid(level), CHANNELS), np.float32).astype(np.float16)
+                for level in range(levels.num_levels)
             ],
             actions=ACTIONS.null(NUM_FRAMES),
         )
@@ -55,11 +55,11 @@ def write_set(folder: Path, num_episodes: int) -> None:
     Manifest(
         kind="latents",
         fps=20,
-        image_size=LEVELS.image_size,
+        image_size=levels.image_size,
         actions=ACTIONS,
         shards=(shard,),
-        patch_size=LEVELS.patch_size,
-        num_levels=LEVELS.num_levels,
+        patch_size=levels.patch_size,
+        num_levels=levels.num_levels,
         latent_channels=CHANNELS,
     ).write(folder / MANIFEST)
 
