@@ -224,19 +224,21 @@ def _frame_bytes(sets: FrameSets, run: Run) -> float | None:
 
 @contextlib.contextmanager
 def from_device(paths: list[Path]) -> Iterator[list[int]]:
-    """Bytes that the block reads from the device, in the list it yields; it stays empty where they are not counted.
-
-    The files leave the page cache first.
-    """
-    for path in paths:
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    """Bytes that the block reads from the device, in the list it yields; it stays empty where they are not counted."""
+    forget(paths)
     before = counter("read_bytes")
     count: list[int] = []
     yield count
     if (read := counter("read_bytes") - before) > 0:
         count.append(read)
+
+
+def forget(paths: list[Path]) -> None:
+    """Put files out of the page cache."""
+    for path in paths:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def counter(name: str) -> int:
@@ -304,18 +306,27 @@ def measure_latents(folder: Path, arguments: argparse.Namespace) -> dict[str, ob
 
 
 def latent_bytes(data: LatentsDataModule) -> dict[str, float | None]:
-    """Bytes read for each byte of the tokens of an epoch, cold: asked for, and from the device; the index apart."""
+    """Bytes read for each byte of the tokens of an epoch, the index apart: asked for, and from the device.
+
+    The files leave the page cache before every batch, so that what two batches share is counted twice, as it would be
+    in a set that is larger than the memory.
+    """
     store, tars = data.store, sorted(data.folder.glob("*.tar"))
     with from_device(tars) as index:
         for key in store.keys("train"):
             store.actions(key)
-    asked = counter("rchar")
-    with from_device(tars) as device:
-        used = sum(batch.tokens.numel() * 2 for batch in data.train_dataloader())
-    asked = counter("rchar") - asked
+    asked = used = 0
+    device: list[int] = []
+    batches = iter(data.train_dataloader())
+    for _ in range(data.epoch_batches):
+        before = counter("rchar")
+        with from_device(tars) as count:
+            used += next(batches).tokens.numel() * 2
+        asked += counter("rchar") - before
+        device += count
     return {
         "bytes_asked_per_byte_used": asked / used,
-        "bytes_from_device_per_byte_used": device[0] / used if device else None,
+        "bytes_from_device_per_byte_used": sum(device) / used if device else None,
         "bytes_from_device_for_the_index": index[0] if index else None,
         "bytes_of_the_set": sum(tar.stat().st_size for tar in tars),
     }
