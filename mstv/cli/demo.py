@@ -12,15 +12,20 @@ from pathlib import Path
 from mstv.cli.termination import EXIT_CODE, Terminated
 from mstv.errors import UserError
 
-NUM_STAGES = 8
+_MANY_WORLDS = 48
+"""From so many on, splits by a hash leave none empty (with 1 % doubt)."""
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder of everything it makes (default: demo)")
-    parser.add_argument(
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
         "--videos", type=Path, help="use the videos of this folder, without actions, instead of recording blockworld"
+    )
+    source.add_argument(
+        "--raw", type=Path, help="use these raw episodes of 64x64, recorded or imported before, with their actions"
     )
     parser.add_argument("--workers", type=int, default=2, help="processes that record (default: 2)")
     parser.add_argument("--quick", action="store_true", help="a few training steps: checks the pipeline only")
@@ -41,8 +46,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"{EXPERIMENTS}: holds no demo_tokenizer.yaml: run the demo from a clone of the repository")
     started = time.monotonic()
     timings = []
-    for number, stage in enumerate(stages(arguments.out, arguments.videos, arguments.workers, arguments.quick), 1):
-        print(f"\n[{number}/{NUM_STAGES}] {stage.name}: {stage.program} {' '.join(stage.arguments)}", flush=True)
+    total = 7 if arguments.raw else 8
+    for number, stage in enumerate(stages(arguments), 1):
+        print(f"\n[{number}/{total}] {stage.name}: {stage.program} {' '.join(stage.arguments)}", flush=True)
         begun = time.monotonic()
         module = "mstv.cli.main" if stage.program == "mstv" else "data_tools.cli"
         code = _run([sys.executable, "-m", module, *stage.arguments])
@@ -72,9 +78,10 @@ def _run(command: list[str]) -> int:
             raise
 
 
-def stages(out: Path, videos: Path | None, workers: int, quick: bool) -> Iterator[Stage]:
+def stages(arguments: argparse.Namespace) -> Iterator[Stage]:
     """The pipeline's commands in order; a later one may depend on what an earlier one made."""
-    raw, shards, latents = out / "raw", out / "shards", out / "latents"
+    out, videos, quick, workers = arguments.out, arguments.videos, arguments.quick, str(arguments.workers)
+    raw, shards, latents = arguments.raw or out / "raw", out / "shards", out / "latents"
     tokenizer, diffusion = out / "tokenizer", out / "diffusion"
     precision = _settings(out)["precision"]
     limit = ["--trainer.max_steps", "20", "--trainer.val_check_interval", "10"] if quick else []
@@ -87,13 +94,13 @@ def stages(out: Path, videos: Path | None, workers: int, quick: bool) -> Iterato
         files = ["-c", str(EXPERIMENTS / experiment), "--run", str(run_folder), "--data.folder", str(data)]
         return ["fit", *files, "--trainer.precision", precision, *limit]
 
-    if videos is None:
+    if arguments.raw is None and videos is None:
         record = ["record", "--engine", "blockworld", "--policy", "loopwalk", "--episodes", "48", "--frames", "512"]
-        yield Stage("record", "mstv-data", [*record, "--size", "64", "--workers", str(workers), "--out", str(raw)])
-    else:
+        yield Stage("record", "mstv-data", [*record, "--size", "64", "--workers", workers, "--out", str(raw)])
+    elif videos is not None:
         source = ["import", "videos", str(videos), str(raw), "--size", "64", "--segment-frames", "512"]
-        yield Stage("import", "mstv-data", [*source, "--min-frames", "384", "--workers", str(workers)])
-    splits = _splits_of_few_worlds(raw) if videos else []
+        yield Stage("import", "mstv-data", [*source, "--min-frames", "384", "--workers", workers])
+    splits = _splits_of_few_worlds(raw) if videos or arguments.raw else []
     yield Stage("shard", "mstv-data", ["shard", str(raw), str(shards), "--episodes-per-shard", "4", *splits])
     yield Stage("train tokenizer", "mstv", fit("demo_tokenizer.yaml", tokenizer, shards))
     yield Stage("encode", "mstv", ["encode", str(shards), str(latents), "--tokenizer", str(tokenizer)])
@@ -104,12 +111,18 @@ def stages(out: Path, videos: Path | None, workers: int, quick: bool) -> Iterato
 
 
 def _splits_of_few_worlds(raw: Path) -> list[str]:
-    """The last world to test and the one before to validate: hashes could leave a split of few videos empty."""
-    from mstv.data.schema import RECORD, Episode
+    """The last of few worlds to test and the one before to validate: hashes could leave a split empty."""
+    from mstv.data.schema import CAMPAIGN, RECORD, Episode
 
-    worlds = sorted({Episode.read(path).source.world for path in raw.glob(f"*.{RECORD}")})
+    records = [path for path in raw.glob(f"*.{RECORD}") if path.name != CAMPAIGN]
+    worlds = sorted({Episode.read(path).source.world for path in records})
     if len(worlds) < 3:
-        raise UserError(f"{raw}: holds {len(worlds)} videos: give three or more, to train, validate and test on")
+        raise UserError(
+            f"{raw}: holds episodes of {len(worlds)} worlds (a video is a world): give three or more, to train, "
+            "validate and test on"
+        )
+    if len(worlds) >= _MANY_WORLDS:
+        return []
     return [
         *["--train-worlds", ",".join(worlds[:-2])],
         *["--validation-worlds", worlds[-2], "--test-worlds", worlds[-1]],
