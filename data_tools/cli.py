@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mstv.errors import OneLineParser, UserError
+from mstv.termination import EXIT_CODE, Terminated, terminable
 
 
 @dataclass(frozen=True)
@@ -63,27 +64,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments; by default those of the process.
 
     Returns:
-        The exit code: 0; 2 for a mistake that the user can mend; 130 after Ctrl-C.
+        The exit code: 0; 2 for a mistake that the user can mend; 130 after Ctrl-C, 143 after SIGTERM.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of files may hold what no encoding does
             stream.reconfigure(errors="backslashreplace")
     try:
-        try:
-            return _run("mstv-data", __doc__ or "", COMMANDS, arguments)
-        finally:
-            sys.stdout.flush()
+        with terminable():
+            try:
+                return _run("mstv-data", __doc__ or "", COMMANDS, arguments)
+            finally:
+                sys.stdout.flush()
     except UserError as error:
         print(f"mstv-data: error: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # a reader such as `head` has enough; what is left goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         command = shlex.join(["mstv-data", *arguments])
         print(f"mstv-data: interrupted; what is complete stays, resume with: {command}", file=sys.stderr)
-        return 130
+        return EXIT_CODE if isinstance(stop, Terminated) else 130
 
 
 def _run(
@@ -109,7 +111,13 @@ def _run(
     if not isinstance(command, Command):
         return _run(f"{program} {name}", "Import foreign data as raw episodes.", command, rest)
     module: CommandModule = importlib.import_module(command.module)
-    parser = OneLineParser(prog=f"{program} {name}", description=f"{command.help.capitalize()}.")
+    # An importer's docstring is the description of its format.
+    is_import = command.module.startswith("data_tools.importers.")
+    parser = OneLineParser(
+        prog=f"{program} {name}",
+        description=(module.__doc__ if is_import else f"{command.help[0].upper()}{command.help[1:]}."),
+        formatter_class=argparse.RawDescriptionHelpFormatter if is_import else argparse.HelpFormatter,
+    )
     module.add_arguments(parser)
     parsed = parser.parse_args(rest)
     if getattr(parsed, "cluster", None) is None and getattr(parsed, "cluster_address", None) is None:

@@ -81,7 +81,7 @@ def compose(
     for worlds in splitting.worlds.values():
         for world in worlds:
             if world not in present:
-                some = ", ".join(sorted(present)[:5])
+                some = ", ".join(sorted(present)[:5]) + (", ..." if len(present) > 5 else "")
                 raise UserError(f"world {world}: no episode of {raw.folder} has it; there are {len(present)}: {some}")
     tars: dict[str, tuple[str, ...]] = {}
     keys_of: dict[str, list[str]] = {split: [] for split in SPLITS}

@@ -90,6 +90,9 @@ def find_engine(name: str) -> Engine:
         return ENGINES[name]
     if name.startswith(GYM) and len(name) > len(GYM):
         return Engine(
-            name, "gymnasium", name.removeprefix(GYM), advice="install the package that registers it, or see its page"
+            name,
+            "gymnasium",
+            name.removeprefix(GYM),
+            advice="install the package that registers it, or put your module on PYTHONPATH",
         )
     raise UserError(f"engine {name!r}: choose from {', '.join(ENGINES)}, or {GYM}ID with any Gymnasium id")

@@ -161,7 +161,8 @@ class EngineProcess:
             raise EngineFailure(f"engine {name}: ended ({self._process.returncode}){self._last_words()}") from None
         if "error" in told:
             if told["fix"]:
-                raise UserError(f"engine {name}: {_one_line(told['error'])}: {self._settings.engine.advice}")
+                advice = f": {self._settings.engine.advice}" if told["missing"] else ""
+                raise UserError(f"engine {name}: {_one_line(told['error'])}{advice}")
             raise EngineFailure(f"engine {name}: {_one_line(told['error'])}")
         return told, block
 

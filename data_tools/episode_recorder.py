@@ -69,9 +69,9 @@ def record_episode(folder: Path, recording: Recording, index: int) -> Recorded:
             running_engine.kill()
             failures.append(f"{recording.key(index)}: {failure}")
             if len(failures) > recording.retries:
+                slow = ", or give --step-seconds more if it is only slow" if "no answer" in failures[-1] else ""
                 raise UserError(
-                    f"{failures[-1]}: {len(failures)} times in a row; "
-                    "run `mstv-data doctor`, or give --step-seconds more if the engine is only slow"
+                    f"{failures[-1]}: {len(failures)} times in a row; run `mstv-data doctor`{slow}"
                 ) from None
         except BaseException:
             running_engine.kill()
@@ -85,7 +85,7 @@ def _attempt(folder: Path, recording: Recording, index: int) -> Episode:
         make_policy(recording.policy, engine.actions),
         recording.episode_seed(index),
     )
-    source = recording.source(index, engine.versions)
+    source = recording.source(index, spec, engine.versions)
     writer = EpisodeWriter(folder, recording.key(index), recording.fps or engine.fps, source, spec)
     null, fit = spec.null(1), Fitting(recording.engine.size)
     assert null is not None

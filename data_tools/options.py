@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from pathlib import Path
 
 
 def size(text: str) -> tuple[int, int]:
@@ -38,6 +39,13 @@ def rate(text: str) -> float:
     if not 0 < value <= 1000:
         raise argparse.ArgumentTypeError(f"{text!r} is not a rate: give frames a second, in (0, 1000]")
     return value
+
+
+def folder(text: str) -> Path:
+    """Read a folder's path; an empty one, as an unset variable gives, would be the present folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty: give a folder")
+    return Path(text)
 
 
 def names(text: str) -> tuple[str, ...]:

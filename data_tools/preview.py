@@ -114,7 +114,9 @@ def _fresh_folder(out: Path) -> Iterator[Path]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `mstv-data preview`."""
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder of raw episodes or of frame shards")
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the preview; an older preview is replaced")
+    parser.add_argument(
+        "out", type=options.folder, metavar="OUT", help="folder of the preview; an older preview is replaced"
+    )
     parser.add_argument(
         "--episodes",
         type=options.positive,

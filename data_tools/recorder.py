@@ -69,6 +69,8 @@ def _missing(folder: Path, recording: Recording, num_episodes: int, actions: Act
     """Episodes that are still to be recorded, once those that are there are known to fit."""
     existing = complete_episodes(folder)
     missing = []
+    for episode in existing.values():
+        check_same(folder, episode, {"source.engine": recording.engine.engine.name})
     for index in range(num_episodes):
         if recording.key(index) in existing:
             _check_existing(folder, existing[recording.key(index)], recording, index, actions)
@@ -113,14 +115,14 @@ def _record_missing(folder: Path, recording: Recording, missing: list[int], work
 
 
 def _check_existing(folder: Path, episode: Episode, recording: Recording, index: int, actions: ActionRange) -> None:
-    source = recording.source(index, {})
+    source = recording.source(index, actions.spec, {})
     wanted = {
         "source.engine": source.engine,
         "source.policy": source.policy,
         "height": recording.engine.size[0],
         "width": recording.engine.size[1],
         "fps": recording.fps,
-        "source.settings.action_mode": recording.engine.action_mode,
+        "source.settings": source.settings,
         "source.seed": source.seed,
         "source.world": source.world,
         "actions": actions.spec,
@@ -156,7 +158,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"{', '.join(ENGINES)}, or {GYM}ID with any Gymnasium id (default: blockworld)",
     )
     parser.add_argument(
-        "--policy", choices=sorted(POLICIES), default="loopwalk", help="who chooses actions (default: loopwalk)"
+        "--policy",
+        choices=sorted(POLICIES),
+        help="loopwalk: bundles of steps and turns that keep coming back, discrete; random: an explorer, discrete or "
+        "vector; uniform: anything the engine takes, drawn evenly (default: loopwalk; uniform for gym:ID)",
     )
     parser.add_argument(
         "--episodes", type=options.positive, default=64, help="episodes there shall be in the end (default: 64)"
@@ -165,12 +170,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size", type=options.size, default=(128, 128), help="N or HxW pixels, even (default: 128)", metavar="N|HxW"
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder of raw episodes, made if absent")
+    parser.add_argument("--out", type=options.folder, required=True, help="folder of raw episodes, made if absent")
     parser.add_argument("--seed", type=options.natural, default=0, help="of all worlds and walks (default: 0)")
     parser.add_argument(
         "--worlds",
         type=options.positive,
-        help="cycle through so many worlds (default: every episode has its own)",
+        metavar="N",
+        help="share N worlds among the episodes, each from another start (default: every episode has its own)",
     )
     parser.add_argument("--fps", type=options.rate, help="frames a second in the video (default: the engine's own)")
     parser.add_argument("--action-mode", choices=("discrete", "vector"), default="discrete", help="(default: discrete)")
@@ -178,7 +184,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--min-frames",
         type=options.positive,
         metavar="N",
-        help="keep an episode that the engine ends by itself if it has N frames (default: those of --frames)",
+        help="keep an episode that the engine ends by itself if it has N frames; without, such an episode is an error",
     )
     parser.add_argument("--engine-python", metavar="PYTHON", help="interpreter of the engine's own environment")
     parser.add_argument(
@@ -219,7 +225,7 @@ def run(arguments: argparse.Namespace) -> int:
             step_seconds=arguments.step_seconds,
             options=tuple(arguments.engine_option),
         ),
-        policy=arguments.policy,
+        policy=arguments.policy or ("loopwalk" if arguments.engine in ENGINES else "uniform"),
         num_frames=arguments.frames,
         seed=arguments.seed,
         num_worlds=arguments.worlds,

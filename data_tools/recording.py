@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import mstv
 from data_tools.engine import EngineSettings
-from mstv.data.schema import Source
+from mstv.data.schema import ActionSpec, Source
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,16 @@ class Recording:
         digest = hashlib.sha256(f"{self.seed}/{purpose}/{index}".encode()).digest()
         return int.from_bytes(digest[:4], "big") >> 1
 
-    def source(self, index: int, engine_versions: dict[str, str]) -> Source:
-        """Where episode `index` comes from."""
+    def source(self, index: int, actions: ActionSpec, engine_versions: dict[str, str]) -> Source:
+        """Where episode `index` comes from; `actions` are what the engine takes."""
         return Source(
             engine=self.engine.engine.name,
             versions={"mstv": mstv.__version__, **engine_versions},
             world=f"{self.engine.engine.key}-{self.world(index)}",
             seed=self.episode_seed(index),
             policy=self.policy,
-            settings={"action_mode": self.engine.action_mode},
+            settings={
+                "action_mode": actions.kind,
+                **{f"option {name}": value for name, value in self.engine.options},
+            },
         )

@@ -64,6 +64,8 @@ def make_shards(raw_folder: Path, out: Path, settings: Sharding, workers: int = 
     first = check_alike(raw)
     composition = compose(raw, settings.splitting, settings.episodes_per_shard, settings.shard_bytes)
 
+    source = os.path.relpath(raw_folder.resolve(), out.resolve())
+
     def manifest(shards: dict[str, Shard]) -> Manifest:
         return Manifest(
             kind="frames",
@@ -72,11 +74,11 @@ def make_shards(raw_folder: Path, out: Path, settings: Sharding, workers: int = 
             actions=first.actions,
             chunk_frames=settings.chunk_frames,
             shards=tuple(shards[name] for name in sorted(shards)),
-            source=os.path.relpath(raw_folder.resolve(), out.resolve()),
+            source=source,
         )
 
     with output_folder(out):
-        old = _known_shards(out)
+        old = _known_shards(out, source)
         parts = {name: raw.only(keys) for name, keys in composition.items()}
         done = {
             name: old[name]
@@ -115,8 +117,8 @@ def make_shards(raw_folder: Path, out: Path, settings: Sharding, workers: int = 
     return manifest(done), len(missing)
 
 
-def _known_shards(out: Path) -> dict[str, Shard]:
-    """Shards that an earlier run finished, by name."""
+def _known_shards(out: Path, source: str) -> dict[str, Shard]:
+    """Shards that an earlier run made of the same `source`, by name."""
     for name in (UNFINISHED, MANIFEST):
         path = out / name
         if path.is_file():
@@ -126,6 +128,11 @@ def _known_shards(out: Path) -> dict[str, Shard]:
                 raise UserError(f"{error}; remove {out} first, or choose another output folder") from None
             if manifest.kind != "frames":
                 raise UserError(f"{path}: field kind is {manifest.kind}: choose another output folder")
+            if manifest.source != source:
+                raise UserError(
+                    f"{path}: field source is {manifest.source}, but {source} is given: choose another output folder, "
+                    f"or remove {out} to make it anew"
+                )
             return {shard.name: shard for shard in manifest.shards}
     foreign = next(iter(sorted(out.glob("*.tar"))), None)
     if foreign:
@@ -136,7 +143,7 @@ def _known_shards(out: Path) -> dict[str, Shard]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `mstv-data shard`."""
     parser.add_argument("raw", type=Path, metavar="RAW", help="folder of raw episodes")
-    parser.add_argument("out", type=Path, metavar="SHARDS", help="folder of the shards, made if absent")
+    parser.add_argument("out", type=options.folder, metavar="SHARDS", help="folder of the shards, made if absent")
     parser.add_argument(
         "--chunk-frames",
         type=options.positive,

@@ -193,4 +193,6 @@ def _alignment(readings: list[EpisodeReading]) -> str:
     """In how many episodes the actions stand at their frames; nothing where none has motion."""
     moving = [reading.evidence for reading in readings if reading.has_motion]
     right = sum(evidence.sure and evidence.best == 0 for evidence in moving)
-    return f"; actions at their frames in {right} of {len(moving)} episodes with motion" if moving else ""
+    unsure = sum(not evidence.sure for evidence in moving)
+    undecided = f" ({unsure} undecided: too short, or too little of it)" if unsure else ""
+    return f"; actions at their frames in {right} of {len(moving)} episodes with motion{undecided}" if moving else ""

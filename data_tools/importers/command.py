@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser, source: str, resample: bool =
         resample: whether there is `--fps`: only where no actions belong to the frames.
     """
     parser.add_argument("source", type=Path, metavar="SRC", help=source)
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder of raw episodes, made if absent")
+    parser.add_argument("out", type=options.folder, metavar="OUT", help="folder of raw episodes, made if absent")
     parser.add_argument(
         "--size", type=options.size, required=True, metavar="N|HxW", help="pixels, even; the centre is cropped to it"
     )

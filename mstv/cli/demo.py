@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mstv.cli.termination import EXIT_CODE, Terminated
 from mstv.errors import UserError
+from mstv.termination import EXIT_CODE, Terminated
 
 _MANY_WORLDS = 48
 """From so many on, splits by a hash leave none empty (with 1 % doubt)."""

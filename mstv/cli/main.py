@@ -4,8 +4,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from mstv.cli.termination import EXIT_CODE, Terminated, terminable
 from mstv.errors import OneLineParser, UserError
+from mstv.termination import EXIT_CODE, Terminated, terminable
 
 COMMANDS = {
     "fit": "train a tokenizer or a diffusion transformer from a YAML",

@@ -1,6 +1,8 @@
 """Recording with engines that crash, hang or end; the campaign manifest; clusters."""
 
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +79,50 @@ def test_the_manifest_keeps_all_sessions(tmp_path: Path, monkeypatch: pytest.Mon
     assert {"mstv", "python", "av", "gymnasium"} <= set(session.versions)
 
 
+def test_other_options_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [*TINY, "--episodes", "1", "--out", str(tmp_path)]
+    assert main([*command, "--engine-option", "length=40"]) == 0
+    (episode,) = complete_episodes(tmp_path).values()
+    assert episode.source.settings == {"action_mode": "discrete", "option length": 40}
+    assert main([*command, "--engine-option", "length=41"]) == 2
+    assert "field source.settings is" in capsys.readouterr().err
+
+
+def test_episodes_of_another_engine_are_not_mixed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*TINY, "--episodes", "1", "--out", str(tmp_path)]) == 0
+    before = (tmp_path / CAMPAIGN).read_bytes()
+    assert main(["record", "--size", "16x32", "--frames", "24", "--workers", "1", "--out", str(tmp_path)]) == 2
+    assert "but blockworld is asked for" in capsys.readouterr().err
+    assert (tmp_path / CAMPAIGN).read_bytes() == before
+
+
+def test_a_pose_of_another_shape(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*TINY, "--engine-option", "pose=3", "--out", str(tmp_path)]) == 2
+    assert 'info["pose"] has the shape (3,): give x, y, z' in capsys.readouterr().err
+
+
+def test_an_error_in_the_engine_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--engine-option", "trouble=raise", "--engine-option", f"marks={tmp_path}", "--retries", "0"]
+    assert main([*TINY, *options, "--engine-option", "times=9", "--out", str(tmp_path / "raw")]) == 2
+    told = capsys.readouterr().err
+    assert "RuntimeError: my game broke (" in told and "stand_in_envs.py:" in told and "--step-seconds" not in told
+
+
+def test_a_request_to_end_is_answered_as_ctrl_c_is(tmp_path: Path) -> None:
+    code = "import sys; from data_tools.cli import main; sys.exit(main())"
+    command = ["record", "--size", "32", "--frames", "4000", "--workers", "2", "--out", str(tmp_path)]
+    process = subprocess.Popen([sys.executable, "-c", code, *command], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".blockworld-*.tmp")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.terminate()
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 143 and "resume with: mstv-data record" in told and "Traceback" not in told
+    assert [path.name for path in tmp_path.iterdir()] == [CAMPAIGN]
+    assert Campaign.read(tmp_path / CAMPAIGN).sessions[0].outcome == "interrupted"
+
+
 def test_two_recorders_do_not_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from data_tools.output_folder import output_folder
 
@@ -94,6 +140,7 @@ def test_two_recorders_do_not_share_a_folder(tmp_path: Path, capsys: pytest.Capt
         (["--engine-python", "/nowhere/python"], "/nowhere/python cannot be started"),
         (["--policy", "loopwalk"], "policy loopwalk: speaks no discrete actions with the names action_0"),
         (["--engine-option", "speed"], "'speed': give NAME=VALUE"),
+        (["--out", ""], "the path is empty: give a folder"),
         (["--engine-option", "speed=3"], "unexpected keyword argument 'speed'"),
         (["--min-frames", "25"], "--min-frames 25: is more than --frames 24"),
         (["--cluster-address", "here:1"], "--cluster-address: names no kind of cluster"),
@@ -102,7 +149,7 @@ def test_two_recorders_do_not_share_a_folder(tmp_path: Path, capsys: pytest.Capt
 )
 def test_what_is_refused(options: list[str], problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     try:
-        code = main([*TINY, *options, "--out", str(tmp_path / "raw")])
+        code = main([*TINY, "--out", str(tmp_path / "raw"), *options])
     except SystemExit as stop:
         code = stop.code
     told = capsys.readouterr().err

@@ -277,3 +277,14 @@ def test_a_manifest_of_another_version_is_told(raw: Path, tmp_path: Path) -> Non
     path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 7', 1))
     with pytest.raises(UserError, match=r"schema_version is 7.*remove .* first"):
         make_shards(raw, tmp_path / "s", SETTINGS, workers=1)
+
+
+def test_the_set_of_other_episodes_is_not_replaced(
+    raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["shard", str(raw), str(tmp_path / "shards"), "--chunk-frames", "16"]) == 0
+    before = contents(tmp_path / "shards")
+    shutil.copytree(raw, tmp_path / "other")
+    assert main(["shard", str(tmp_path / "other"), str(tmp_path / "shards"), "--chunk-frames", "16"]) == 2
+    assert "field source is ../raw, but ../other is given" in capsys.readouterr().err
+    assert contents(tmp_path / "shards") == before

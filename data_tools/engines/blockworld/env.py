@@ -52,6 +52,8 @@ class BlockWorldEnv(gymnasium.Env[NDArray[np.uint8], Any]):
         ValueError: for an argument out of range.
     """
 
+    packages = ("numba", "numpy", "gymnasium")
+    """Distributions that make the pictures."""
     metadata = {  # noqa: RUF012 - as gymnasium declares it
         "render_modes": ["rgb_array"],
         "render_fps": 20,

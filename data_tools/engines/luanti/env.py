@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from data_tools.engines.luanti.game import Game, Pose, required_programs
+from data_tools.engines.luanti.game import Game, Pose, game_version, required_programs
 from data_tools.engines.walk import FRAMES_PER_ACTION, ActionMode, WalkActions
 
 BLOCK = 7_372_800
@@ -45,6 +45,7 @@ class LuantiEnv(gymnasium.Env[NDArray[np.uint8], Any]):
         render_mode: "rgb_array" or None; `render()` returns the last frame.
 
     Attributes:
+        programs: version of the game.
         action_names, action_units: one name and one unit for each discrete action or vector column.
 
     Raises:
@@ -52,6 +53,8 @@ class LuantiEnv(gymnasium.Env[NDArray[np.uint8], Any]):
         UserError: the game or the X server is not installed.
     """
 
+    packages = ("numpy", "gymnasium")
+    """Distributions that make the pictures, beside the game."""
     metadata = {  # noqa: RUF012 - as gymnasium declares it
         "render_modes": ["rgb_array"],
         "render_fps": 20,
@@ -79,7 +82,7 @@ class LuantiEnv(gymnasium.Env[NDArray[np.uint8], Any]):
             raise ValueError(f"view_distance must be in [32, 160] blocks, got {view_distance}")
         if not 60 <= fov <= 90:
             raise ValueError(f"fov must be in [60, 90] degrees, got {fov}")
-        required_programs()
+        self.programs = {"luanti": game_version(required_programs()["minetest"])}
         self.render_mode = render_mode
         self.action_mode = action_mode
         self._world = _checked_world(world)

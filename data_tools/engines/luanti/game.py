@@ -234,6 +234,12 @@ class Game:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
+def game_version(program: str) -> str:
+    """Version of the game, as it says."""
+    told = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout.split()
+    return told[1] if len(told) > 1 else "unknown"
+
+
 def _remove_left_behind() -> None:
     """Remove the folders of processes that were killed before they could."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):

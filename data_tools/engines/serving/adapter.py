@@ -9,6 +9,10 @@ class SettingsError(Exception):
     """The engine cannot do what was asked, and asking again cannot help; the message says what to mend."""
 
 
+class MissingError(SettingsError):
+    """The engine, or something that it needs, is not installed."""
+
+
 class ActionColumns(NamedTuple):
     """What actions an engine takes.
 
@@ -49,11 +53,13 @@ class Adapter:
         actions: what actions it takes.
         fps: frames a second at which it is meant to be watched.
         packages: distributions whose versions an episode names.
+        programs: names and versions of other programs.
     """
 
     actions: ActionColumns
     fps: float = 20.0
     packages: Tuple[str, ...] = ()
+    programs: Tuple[Tuple[str, str], ...] = ()
 
     def reset(self, seed: int, world: int) -> View:
         """Begin an episode in `world`; `seed` chooses what else is left to chance."""

@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Optional, Tuple
 import gymnasium
 import numpy as np
 
-from .adapter import ActionColumns, Adapter, SettingsError, View
+from .adapter import ActionColumns, Adapter, MissingError, SettingsError, View
 from .columns import SpaceColumns
 
 
@@ -29,6 +29,8 @@ class GymnasiumAdapter(Adapter):
             self._ours = _takes_size(env_id)
             given = {"size": size, "action_mode": action_mode} if self._ours else {"render_mode": "rgb_array"}
             self._env = gymnasium.make(env_id, disable_env_checker=True, **{**given, **options})
+        except (gymnasium.error.UnregisteredEnv, gymnasium.error.DependencyNotInstalled) as error:
+            raise MissingError(str(error)) from error
         except (gymnasium.error.Error, ValueError, TypeError) as error:
             raise SettingsError(str(error)) from error
         unwrapped: Any = self._env.unwrapped
@@ -54,7 +56,8 @@ class GymnasiumAdapter(Adapter):
             self._columns = SpaceColumns(space)
             self.actions = self._columns.actions
         module = type(unwrapped).__module__.partition(".")[0]
-        self.packages = ("numba", "numpy", "gymnasium") if self._ours else ("gymnasium", module, "numpy")
+        self.packages = getattr(unwrapped, "packages", ("gymnasium", module, "numpy"))
+        self.programs = tuple(getattr(unwrapped, "programs", {}).items())
 
     def reset(self, seed: int, world: int) -> View:
         """Begin an episode."""
@@ -64,7 +67,7 @@ class GymnasiumAdapter(Adapter):
             return self._view(*self._env.reset(seed=world), False)
         except gymnasium.error.DependencyNotInstalled as error:
             # Some look for what they draw with only when they draw.
-            raise SettingsError(str(error)) from error
+            raise MissingError(str(error)) from error
 
     def step(self, action: Any) -> View:
         """Live through one frame."""
@@ -110,6 +113,10 @@ def _names(env: Any, count: int) -> List[str]:
 
 
 def _pose(pose: Any) -> Optional[List[float]]:
-    if pose is None or np.shape(pose) != (5,):
+    if pose is None:
         return None
+    if np.shape(pose) != (5,):
+        raise SettingsError(
+            f'info["pose"] has the shape {np.shape(pose)}: give x, y, z in blocks, yaw and pitch in degrees, or no pose'
+        )
     return [float(value) for value in pose]

@@ -8,8 +8,8 @@ A message is two little-endian uint32, the lengths of both parts, then the parts
 | `reset`: seed, world | ended, pose or null; the frame, uint8 (H', W', 3), with its shape |
 | `step`: action, an int or a list of numbers | as for `reset` |
 
-Any answer may be `{"error": text, "fix": bool}` instead; `fix` tells that asking again cannot help and the user must
-mend something. A closed pipe ends the engine.
+Any answer may be `{"error": text, "fix": bool, "missing": bool}` instead; `fix` tells that asking again cannot help and
+the user must mend something, `missing` that it is something to install. A closed pipe ends the engine.
 """
 
 import json

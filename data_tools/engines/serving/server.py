@@ -12,7 +12,7 @@ from typing import IO, Any, Dict, Tuple
 
 import numpy as np
 
-from .adapter import Adapter, SettingsError, View
+from .adapter import Adapter, MissingError, SettingsError, View
 from .offspring import MARK, end_offspring
 from .protocol import receive, send
 
@@ -56,16 +56,22 @@ def _answer_all(requests: IO[bytes], answers: IO[bytes]) -> None:
                 send(answers, *_shown(view))
             except Exception as error:
                 traceback.print_exc()
-                told = str(error).strip() or type(error).__name__
                 # Our own engines raise mstv's UserError, which cannot be imported everywhere.
                 fix = isinstance(error, SettingsError) or type(error).__name__ == "UserError"
-                send(answers, {"error": told, "fix": fix})
+                told = str(error).strip() if fix else _where(error)
+                send(answers, {"error": told, "fix": fix, "missing": isinstance(error, MissingError)})
     except (EOFError, BrokenPipeError):
         pass
     finally:
         if adapter is not None:
             with contextlib.suppress(Exception):
                 adapter.close()
+
+
+def _where(error: Exception) -> str:
+    """What went wrong in an engine, and in which line of it."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {str(error).strip()} ({place.filename}:{place.lineno})"
 
 
 def _opened(request: Dict[str, Any]) -> Adapter:
@@ -76,7 +82,7 @@ def _opened(request: Dict[str, Any]) -> Adapter:
         kind = getattr(importlib.import_module("." + module, __package__), name)
         return kind(request["env_id"], tuple(request["size"]), request["action_mode"], request["options"])
     except ImportError as error:
-        raise SettingsError(f"cannot be imported ({error}): install what it needs") from error
+        raise MissingError(f"cannot be imported ({error})") from error
 
 
 def _welcome(adapter: Adapter) -> Dict[str, Any]:
@@ -89,7 +95,7 @@ def _welcome(adapter: Adapter) -> Dict[str, Any]:
         def version(distribution_name: str) -> str:
             return get_distribution(distribution_name).version
 
-    versions = {}
+    versions = dict(adapter.programs)
     for package in adapter.packages:
         with contextlib.suppress(Exception):
             versions[package] = version(package)
