@@ -116,7 +116,11 @@ def test_an_engine_that_cannot_be_had_is_the_users_to_mend(tmp_path: Path) -> No
     for engine, message in [
         (find_engine("gym:Nowhere-v0"), "Nowhere"),
         (find_engine("gym:no_such_package:Nowhere-v0"), r"No module named 'no_such_package'.*install the package"),
-        (Engine("minerl", "minerl", "MineRLNowhere-v0", own_python=True, advice="make one"), "make one"),
+        (Engine("minerl", "minerl", "MineRLNowhere-v0", own_python=True), "No registered env.*MineRLNowhere-v0"),
+        (
+            Engine("other", "gymnasium", "Any-v0", ("no_such_package",), advice="make one"),
+            "'no_such_package'.: make one",
+        ),
     ]:
         with pytest.raises(UserError, match=message):
             EngineProcess(EngineSettings(engine, (32, 32)))
