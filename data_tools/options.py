@@ -32,13 +32,7 @@ def natural(text: str) -> int:
 
 def rate(text: str) -> float:
     """Read frames a second, > 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 1000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a rate: give frames a second, in (0, 1000]")
-    return value
+    return _above_zero(text, 1000, "is not a rate: give frames a second")
 
 
 def folder(text: str) -> Path:
@@ -64,12 +58,16 @@ def fractions(text: str) -> tuple[float, float, float]:
 
 def seconds(text: str) -> float:
     """Read a duration in seconds, > 0."""
+    return _above_zero(text, 86400, "is no duration: give seconds")
+
+
+def _above_zero(text: str, most: int, problem: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = 0.0
-    if not 0 < value <= 86400:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration: give seconds, in (0, 86400]")
+    if not 0 < value <= most:
+        raise argparse.ArgumentTypeError(f"{text!r} {problem}, in (0, {most}]")
     return value
 
 

@@ -117,7 +117,6 @@ def _record_missing(folder: Path, recording: Recording, missing: list[int], work
 def _check_existing(folder: Path, episode: Episode, recording: Recording, index: int, actions: ActionRange) -> None:
     source = recording.source(index, actions.spec, {})
     wanted = {
-        "source.engine": source.engine,
         "source.policy": source.policy,
         "height": recording.engine.size[0],
         "width": recording.engine.size[1],

@@ -184,3 +184,27 @@ def published_split(folder: Path, name: Path, names: Mapping[str, Split]) -> Spl
         if part in names:
             return names[part]
     return None
+
+
+def split_recordings(folder: Path, leave_out: Path, name: str, splits: Mapping[str, Split]) -> list[Recording]:
+    """Recordings of an mp4 and an npz each, in folders named after their splits; each is a world of its own.
+
+    Args:
+        folder: searched with all folders below.
+        leave_out: a folder below that is not searched.
+        name: of the format, as the worlds' ids begin.
+        splits: see `published_split`.
+
+    Raises:
+        UserError: see `find_pairs`.
+    """
+    return [
+        Recording(
+            folder / video,
+            str(video),
+            f"{name}-{recording_key(video)}",
+            (folder / beside,),
+            published_split(folder, video, splits),
+        )
+        for video, beside in find_pairs(folder, leave_out, (".mp4",), ".npz")
+    ]

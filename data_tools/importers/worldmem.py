@@ -24,7 +24,7 @@ import numpy as np
 
 from data_tools.importers import command
 from data_tools.importers.importing import Format
-from data_tools.importers.recording import Recording, Track, find_pairs, published_split, recording_key
+from data_tools.importers.recording import Recording, Track, split_recordings
 from data_tools.importers.source_file import numeric, read_npz, within
 from mstv.data.schema import ActionSpec, Split
 
@@ -48,16 +48,7 @@ _SPLITS: dict[str, Split] = {"training": "train", "validation": "validation", "t
 
 def find(folder: Path, leave_out: Path) -> list[Recording]:
     """Recordings below `folder`: names with an mp4 or an npz."""
-    return [
-        Recording(
-            folder / video,
-            str(video),
-            f"worldmem-{recording_key(video)}",
-            (folder / beside,),
-            published_split(folder, video, _SPLITS),
-        )
-        for video, beside in find_pairs(folder, leave_out, (".mp4",), ".npz")
-    ]
+    return split_recordings(folder, leave_out, "worldmem", _SPLITS)
 
 
 def read(recording: Recording) -> Track:
