@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Shaped
@@ -10,12 +11,13 @@ from torch import Tensor
 from mstv import checkpoint
 from mstv.data.latents import StepBatch
 from mstv.diffusion.denoiser import Denoiser
+from mstv.diffusion.flops import TrainingStep
 from mstv.diffusion.framepack import FramePackDenoiser
-from mstv.diffusion.loss import v_loss
+from mstv.diffusion.loss import v_errors
 from mstv.diffusion.sample_step import Sampling, sample_step
 from mstv.diffusion.schedule import NoiseSchedule
 from mstv.errors import UserError
-from mstv.keyed_random import keyed_generator
+from mstv.keyed_random import keyed_normal, keyed_uniform
 from mstv.levels import Levels
 from mstv.optimiser import Optimiser
 from mstv.rollout.cost import AttentionMode
@@ -44,6 +46,9 @@ class DiffusionModule(TrainedModule):
         attention: what context tokens see: `isolated` (context only) or `joint` (everything; published).
         schedule: the noise schedule.
         drop_probability: share of samples that lose their condition, for guidance.
+        noise_draws: draws of time and noise of each sample's targets that share one pass over its context; more than
+            one need isolated attention.
+        activation_checkpointing: compute the blocks' activations anew in the backward pass, see `Transformer`.
         context_noise: in training, each sample's context is noised to a time drawn uniformly from [0, context_noise]
             and told it, so that the model forgives errors of its own context; 0 is none.
         optimiser: optimiser settings.
@@ -64,18 +69,27 @@ class DiffusionModule(TrainedModule):
         schedule: NoiseSchedule = NoiseSchedule(),  # noqa: B008 - frozen
         drop_probability: float = 0.1,
         context_noise: float = 0.0,
+        noise_draws: int = 1,
+        activation_checkpointing: bool = False,
         optimiser: Optimiser = Optimiser(),  # noqa: B008 - frozen
         seed: int = 0,
     ) -> None:
         super().__init__(optimiser, seed)
         if not 0 <= context_noise < 1:
             raise UserError(f"context_noise must lie in [0, 1), got {context_noise}")
+        if noise_draws < 1 or (noise_draws > 1 and attention == "joint"):
+            raise UserError(
+                f"noise_draws is {noise_draws}, attention is {attention}: give at least 1, and more than 1 only with "
+                "isolated attention, whose context can be shared"
+            )
         self.drop_probability = drop_probability
         self.context_noise = context_noise
+        self.noise_draws = noise_draws
         self.schedule = schedule
         self.levels = levels
         self.family = plan
         self.plan = plan.plan(levels.num_tokens(0))
+        self.training_steps = TrainingStep.of_plan(plan, levels.num_tokens(0), latent_channels)
         self.config = {
             "levels": levels.to_dict(),
             "plan": family_to_dict(plan),
@@ -94,35 +108,55 @@ class DiffusionModule(TrainedModule):
             else:
                 self.denoiser = Denoiser(latent_channels, levels.num_levels, *rest)
             initialise(self.denoiser)
+        self.denoiser.transformer.checkpointing = activation_checkpointing
 
-    def _losses(self, batch: StepBatch, generator: torch.Generator, training: bool) -> Float[Tensor, " B"]:
-        tokens = batch.tokens
-        # Drawn on the CPU, so that a run does not depend on the kind of device.
-        t = torch.rand(len(tokens), generator=generator)
-        dropped = torch.rand(len(tokens), generator=generator) < (self.drop_probability if training else 0)
-        eps = torch.randn(tokens.shape, generator=generator)
-        context_t = torch.rand(len(tokens), generator=generator) * (self.context_noise if training else 0)
-        layout = StepLayout.of(self.plan.steps[batch.step], self.levels, self.device)
-        eps, t, dropped, context_t = (value.to(self.device) for value in (eps, t, dropped, context_t))
-        return v_loss(self.denoiser, self.schedule, layout, tokens, eps, t, batch.actions, dropped, context_t)
+    def compile_blocks(self) -> None:
+        """Compile the blocks, once for each shape of a plan step that comes along."""
+        self.denoiser.compile_blocks()
 
-    def training_step(self, batch: StepBatch, batch_idx: int) -> Tensor:
-        """Loss of one batch."""
-        size = len(batch.keys)
-        generator = keyed_generator(self.seed, "diffusion", self.global_step, self.global_rank)
-        loss = self._losses(batch, generator, training=True).mean()
-        group = self.plan.steps[batch.step].group
-        self.log("train/loss", loss, prog_bar=True, batch_size=size)
-        self.log(f"train/loss_group{group}", loss, batch_size=size)
-        return loss
+    def training_step(self, batch: StepBatch, batch_idx: int) -> dict[str, Any]:
+        """Loss of one batch, and for the log, of its S = noise_draws * B samples: see `_outputs`."""
+        return self._outputs(batch, "diffusion", self.noise_draws, self.drop_probability, self.context_noise)
 
     def validation_step(self, batch: StepBatch, batch_idx: int) -> None:
-        """Loss with noise and times that are the same at every validation."""
-        generator = keyed_generator(self.seed, "validation", batch_idx, self.global_rank)
-        loss = self._losses(batch, generator, training=False).mean()
-        group = self.plan.steps[batch.step].group
-        for name in ("validation/loss", f"validation/loss_group{group}"):
-            self.log(name, loss, prog_bar=name == "validation/loss", batch_size=len(batch.tokens), sync_dist=True)
+        """Loss with noise and times that are the same at every validation, clean contexts and all conditions."""
+        outputs = self._outputs(batch, "validation", 1, 0.0, 0.0)
+        means = {
+            f"validation/loss_level{level}": outputs["level_losses"][:, i].mean()
+            for i, level in enumerate(outputs["levels"])
+        }
+        for name, value in {"validation/loss": outputs["loss"], **means}.items():
+            self.log(name, value, prog_bar=name == "validation/loss", batch_size=len(batch.tokens), sync_dist=True)
+
+    def _outputs(
+        self, batch: StepBatch, purpose: str, draws: int, drop_probability: float, context_noise: float
+    ) -> dict[str, Any]:
+        """`loss`; detached: `losses` (S,), `t` (S,), and `level_losses` (S, K) of the K target `levels`."""
+        tokens, count = batch.tokens, len(batch.tokens)
+        layout = StepLayout.of(self.plan.steps[batch.step], self.levels, self.device)
+        # Keyed by batch and sample, so that ranks draw what one process with all their samples would.
+        first, key = self.global_rank * count, (self.seed, purpose, batch.index)
+        drop, context_t, *t = keyed_uniform(first, count, 2 + draws, *key).to(self.device).unbind(1)
+        size = (count, layout.num_context_tokens + draws * layout.num_target_tokens, tokens.shape[2])
+        context_eps, eps = keyed_normal(first, size, *key, "eps", device=self.device).split(
+            [layout.num_context_tokens, draws * layout.num_target_tokens], 1
+        )
+        errors = v_errors(
+            *(self.denoiser, self.schedule, layout, tokens, context_eps),
+            eps=torch.cat(eps.chunk(draws, 1)),
+            t=torch.cat(t),
+            actions=batch.actions,
+            dropped=drop < drop_probability,
+            context_t=context_t * context_noise,
+        )
+        losses, known = errors.mean(1), errors.detach()
+        return {
+            "loss": losses.mean(),
+            "losses": losses.detach(),
+            "t": torch.cat(t),
+            "levels": layout.target_levels,
+            "level_losses": torch.stack([known[:, part].mean(1) for part in layout.target_level_slices], 1),
+        }
 
     def step_sampler(self, sampling: Sampling) -> SampleStep:
         """What `mstv.rollout.generate` calls for each step."""

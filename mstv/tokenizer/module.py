@@ -10,12 +10,13 @@ from torch import Tensor
 
 from mstv import checkpoint
 from mstv.data.frames import EpisodeBatch, FrameBatch
-from mstv.keyed_random import keyed_generator
+from mstv.keyed_random import keyed_uniform
 from mstv.levels import Levels
 from mstv.metrics import frame_psnr
 from mstv.optimiser import Optimiser
+from mstv.tokenizer.flops import frame_flops
 from mstv.tokenizer.perceptual import PerceptualLoss
-from mstv.tokenizer.tokenizer import Tokenizer, reconstruction_loss
+from mstv.tokenizer.tokenizer import Tokenizer, reconstruction_losses
 from mstv.trained_module import TrainedModule
 from mstv.transformer.initialise import initialise
 from mstv.transformer.size import TransformerSize
@@ -32,6 +33,7 @@ class TokenizerModule(TrainedModule):
         encoder: size of the encoder.
         decoder: size of the decoder.
         cascaded: ablation, see `Tokenizer`.
+        activation_checkpointing: compute the blocks' activations anew in the backward pass, see `Transformer`.
         lpips_weight: weight of LPIPS on the level-0 image (published: 0.05); above 0 it needs the extra `lpips`.
         optimiser: optimiser settings.
         seed: seed of initial weights and drawn levels.
@@ -46,6 +48,7 @@ class TokenizerModule(TrainedModule):
         encoder: TransformerSize,
         decoder: TransformerSize,
         cascaded: bool = False,
+        activation_checkpointing: bool = False,
         lpips_weight: float = 0.0,
         optimiser: Optimiser = Optimiser(),  # noqa: B008 - frozen
         seed: int = 0,
@@ -63,24 +66,44 @@ class TokenizerModule(TrainedModule):
             torch.manual_seed(seed)
             self.tokenizer = build_tokenizer(self.config)
             initialise(self.tokenizer)
+        for part in (self.tokenizer.encoder, self.tokenizer.decoder):
+            part.transformer.checkpointing = activation_checkpointing
         # In a list, so that its public weights are neither trained nor saved with ours.
         self._perceptual = [PerceptualLoss()] if lpips_weight else []
 
-    def training_step(self, batch: FrameBatch, batch_idx: int) -> Tensor:
-        """Loss of one batch."""
-        size = len(batch.images)
-        generator = keyed_generator(self.seed, "tokenizer", self.global_step, self.global_rank)
-        levels = self.tokenizer.levels.num_levels
-        kept = torch.randint(levels, (len(batch.images),), generator=generator).to(self.device)
+    def compile_blocks(self) -> None:
+        """Compile encoder and decoder."""
+        self.tokenizer.compile_blocks()
+
+    def num_samples(self, batch: FrameBatch) -> int:
+        """Frames of this rank's batch."""
+        return len(batch.images)
+
+    def num_tokens(self, batch: FrameBatch) -> int:
+        """Tokens of this rank's batch, of all levels; encoder and decoder both take each of them."""
+        return len(batch.images) * sum(self.tokenizer.levels.tokens_per_level)
+
+    def training_flops(self, batch: FrameBatch) -> float:
+        """Matrix-product FLOPs of forward and backward of this rank's batch; see `mstv.transformer.flops`."""
+        encoder, decoder = (TransformerSize(**self.config[part]) for part in ("encoder", "decoder"))
+        levels, channels = self.tokenizer.levels, self.tokenizer.latent_channels
+        return len(batch.images) * frame_flops(levels, channels, encoder, decoder, bool(self.lpips_weight))
+
+    def training_step(self, batch: FrameBatch, batch_idx: int) -> dict[str, Any]:
+        """`loss` of one batch; for the log, detached: `losses` (B,) and the `kept` (B,) level of each image, `lpips`."""
+        count, levels = len(batch.images), self.tokenizer.levels.num_levels
+        # Keyed by batch and sample, so that accumulation and ranks draw anew and a resume draws the same.
+        draw = keyed_uniform(self.global_rank * count, count, 1, self.seed, "tokenizer", batch.index)[:, 0]
+        kept = (draw * levels).long().to(self.device)
         decoded = self.tokenizer.decoder(self.tokenizer.encode_tokens(batch.images), kept)
-        loss = reconstruction_loss(decoded, batch.images)
-        self.log("train/reconstruction_loss", loss, batch_size=size)
+        losses = reconstruction_losses(decoded, batch.images)
+        loss = losses.mean()
+        outputs = {"losses": losses.detach(), "kept": kept}
         for perceptual in self._perceptual:
             distance = perceptual.to(self.device)(decoded[0], batch.images)
-            self.log("train/lpips", distance, batch_size=size)
+            outputs["lpips"] = distance.detach()
             loss = loss + self.lpips_weight * distance
-        self.log("train/loss", loss, prog_bar=True, batch_size=size)
-        return loss
+        return {"loss": loss, **outputs}
 
     def validation_step(self, batch: EpisodeBatch, batch_idx: int) -> None:
         """Reconstruction PSNR of an episode's frames from each level, in dB, mean of per-frame values."""
