@@ -114,6 +114,20 @@ class DiffusionModule(TrainedModule):
         """Compile the blocks, once for each shape of a plan step that comes along."""
         self.denoiser.compile_blocks()
 
+    def num_samples(self, batch: StepBatch) -> int:
+        """Sequences of this rank's batch."""
+        return len(batch.tokens)
+
+    def num_tokens(self, batch: StepBatch) -> int:
+        """Tokens of this rank's batch through the transformer: contexts once, targets for every noise draw."""
+        return len(batch.tokens) * self.training_steps[batch.step].num_tokens(self.noise_draws)
+
+    def training_flops(self, batch: StepBatch) -> float:
+        """Matrix-product FLOPs of forward and backward of this rank's batch; see `mstv.transformer.flops`."""
+        size, attention = TransformerSize(**self.config["size"]), self.denoiser.attention
+        step = self.training_steps[batch.step]
+        return len(batch.tokens) * step.flops(size, self.config["latent_channels"], attention, self.noise_draws)
+
     def training_step(self, batch: StepBatch, batch_idx: int) -> dict[str, Any]:
         """Loss of one batch, and for the log, of its S = noise_draws * B samples: see `_outputs`."""
         return self._outputs(batch, "diffusion", self.noise_draws, self.drop_probability, self.context_noise)

@@ -9,8 +9,8 @@ costs twice the forward one. Of one sample, in a layer or block of width d:
                             and with adaLN-Zero 6 d^2 weights per distinct condition
 
 Norms, activations, embeddings and the optimiser are left out. So is what is computed twice: forward passes repeated by
-activation checkpointing, and the scores that a fused attention computes again in its backward pass (it executes 14 where
-12 are counted).
+activation checkpointing, and the scores that a fused attention computes again in its backward pass, which then executes
+10 where 8 are counted.
 """
 
 from mstv.transformer.size import TransformerSize
