@@ -1,5 +1,6 @@
 """What both LightningModules share: their optimiser, and checkpoints that say which model they hold."""
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,18 @@ class TrainedModule(LightningModule):
         super().__init__()
         self.optimiser = optimiser
         self.seed = seed
+
+    @abstractmethod
+    def num_samples(self, batch: Any) -> int:
+        """Sequences or frames of this rank's batch."""
+
+    @abstractmethod
+    def num_tokens(self, batch: Any) -> int:
+        """Tokens of this rank's batch through the transformer."""
+
+    @abstractmethod
+    def training_flops(self, batch: Any) -> float:
+        """Matrix-product FLOPs of forward and backward of this rank's batch; see `mstv.transformer.flops`."""
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """See `Optimiser`."""
