@@ -40,7 +40,7 @@ class TrainedModule(LightningModule):
         """Tokens of this rank's batch through the transformer."""
 
     @abstractmethod
-    def training_flops(self, batch: Any) -> float:
+    def training_flops(self, batch: Any) -> int:
         """Matrix-product FLOPs of forward and backward of this rank's batch; see `mstv.transformer.flops`."""
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

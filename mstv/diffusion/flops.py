@@ -64,9 +64,7 @@ class TrainingStep:
         """Tokens through the transformer: the context once, the targets for every noise draw."""
         return self.context_tokens + noise_draws * self.target_tokens
 
-    def flops(
-        self, size: TransformerSize, latent_channels: int, attention: AttentionMode, noise_draws: int = 1
-    ) -> float:
+    def flops(self, size: TransformerSize, latent_channels: int, attention: AttentionMode, noise_draws: int = 1) -> int:
         """Matrix-product FLOPs of forward and backward; formula in `mstv.transformer.flops`.
 
         Added to the transformer's: input and output layers of C x d weights per latent, the output's modulation of
@@ -85,7 +83,7 @@ class TrainingStep:
             shared = remember_flops(size, *context)
             each = recall_flops(size, self.target_tokens, self.context_tokens, self.target_conditions)
         else:
-            shared, each = 0.0, joint_flops(size, *context, *targets)
+            shared, each = 0, joint_flops(size, *context, *targets)
         time = linear_flops((TIME_FREQUENCIES + size.dim) * size.dim, 1)
         shared += linear_flops(self.context_weights * size.dim, 1) + time
         each += linear_flops(2 * latent_channels * size.dim, self.target_tokens) + time

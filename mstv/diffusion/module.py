@@ -89,7 +89,6 @@ class DiffusionModule(TrainedModule):
         self.levels = levels
         self.family = plan
         self.plan = plan.plan(levels.num_tokens(0))
-        self.training_steps = TrainingStep.of_plan(plan, levels.num_tokens(0), latent_channels)
         self.config = {
             "levels": levels.to_dict(),
             "plan": family_to_dict(plan),
@@ -109,6 +108,7 @@ class DiffusionModule(TrainedModule):
                 self.denoiser = Denoiser(latent_channels, levels.num_levels, *rest)
             initialise(self.denoiser)
         self.denoiser.transformer.checkpointing = activation_checkpointing
+        self.training_steps = TrainingStep.of_plan(plan, levels.num_tokens(0), latent_channels)
 
     def compile_blocks(self) -> None:
         """Compile the blocks, once for each shape of a plan step that comes along."""
@@ -122,7 +122,7 @@ class DiffusionModule(TrainedModule):
         """Tokens of this rank's batch through the transformer: contexts once, targets for every noise draw."""
         return len(batch.tokens) * self.training_steps[batch.step].num_tokens(self.noise_draws)
 
-    def training_flops(self, batch: StepBatch) -> float:
+    def training_flops(self, batch: StepBatch) -> int:
         """Matrix-product FLOPs of forward and backward of this rank's batch; see `mstv.transformer.flops`."""
         size, attention = TransformerSize(**self.config["size"]), self.denoiser.attention
         step = self.training_steps[batch.step]

@@ -10,7 +10,7 @@ VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512)
 
 def frame_flops(
     levels: Levels, latent_channels: int, encoder: TransformerSize, decoder: TransformerSize, lpips: bool = False
-) -> float:
+) -> int:
     """Matrix-product FLOPs of forward and backward; formula in `mstv.transformer.flops`.
 
     The encoder adds a layer from P = 3 ph pw pixels and one to the C latent channels per token, the decoder the
@@ -30,7 +30,7 @@ def frame_flops(
     return total + (lpips_flops(*levels.image_size) if lpips else 0)
 
 
-def lpips_flops(height: int, width: int) -> float:
+def lpips_flops(height: int, width: int) -> int:
     """The convolutions of LPIPS: forward for both images, backward to the pixels of one; no weight is trained."""
     weighted, channels = 0, 3
     for group, outputs in enumerate(VGG16):

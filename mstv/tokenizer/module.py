@@ -83,14 +83,14 @@ class TokenizerModule(TrainedModule):
         """Tokens of this rank's batch, of all levels; encoder and decoder both take each of them."""
         return len(batch.images) * sum(self.tokenizer.levels.tokens_per_level)
 
-    def training_flops(self, batch: FrameBatch) -> float:
+    def training_flops(self, batch: FrameBatch) -> int:
         """Matrix-product FLOPs of forward and backward of this rank's batch; see `mstv.transformer.flops`."""
         encoder, decoder = (TransformerSize(**self.config[part]) for part in ("encoder", "decoder"))
         levels, channels = self.tokenizer.levels, self.tokenizer.latent_channels
         return len(batch.images) * frame_flops(levels, channels, encoder, decoder, bool(self.lpips_weight))
 
     def training_step(self, batch: FrameBatch, batch_idx: int) -> dict[str, Any]:
-        """`loss` of one batch; for the log, detached: `losses` (B,) and the `kept` (B,) level of each image, `lpips`."""
+        """`loss` of one batch; detached: `losses` (B,) and the `kept` level (B,) of each image, `lpips` if it is used."""
         count, levels = len(batch.images), self.tokenizer.levels.num_levels
         # Keyed by batch and sample, so that accumulation and ranks draw anew and a resume draws the same.
         draw = keyed_uniform(self.global_rank * count, count, 1, self.seed, "tokenizer", batch.index)[:, 0]

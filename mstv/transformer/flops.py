@@ -19,17 +19,17 @@ MODULATION = 6
 """Vectors of adaLN-Zero in a block: shift, scale and gate of both branches."""
 
 
-def linear_flops(weights: float, vectors: float) -> float:
+def linear_flops(weights: int, vectors: int) -> int:
     """A matrix of that many weights, applied to that many vectors."""
     return 6 * weights * vectors
 
 
-def attention_flops(dim: int, queries: float, keys: float) -> float:
+def attention_flops(dim: int, queries: int, keys: int) -> int:
     """Attention of all heads of one block, without its linear layers."""
     return 12 * dim * queries * keys
 
 
-def stack_flops(size: TransformerSize, tokens: int, conditions: int = 0) -> float:
+def stack_flops(size: TransformerSize, tokens: int, conditions: int = 0) -> int:
     """Tokens that all see each other, through every block: `Transformer.forward`.
 
     Args:
@@ -40,20 +40,20 @@ def stack_flops(size: TransformerSize, tokens: int, conditions: int = 0) -> floa
     return size.depth * _block_flops(size, tokens, tokens, conditions)
 
 
-def remember_flops(size: TransformerSize, tokens: int, conditions: int) -> float:
+def remember_flops(size: TransformerSize, tokens: int, conditions: int) -> int:
     """Context tokens through every block but the last, of which only keys and values: `Transformer.remember`."""
     blocks = (size.depth - 1) * _block_flops(size, tokens, tokens, conditions)
     return blocks + _key_value_flops(size, tokens, conditions)
 
 
-def recall_flops(size: TransformerSize, tokens: int, past: int, conditions: int) -> float:
+def recall_flops(size: TransformerSize, tokens: int, past: int, conditions: int) -> int:
     """Target tokens that also see `past` remembered ones: `Transformer.recall`."""
     return size.depth * _block_flops(size, tokens, past + tokens, conditions)
 
 
 def joint_flops(
     size: TransformerSize, context_tokens: int, context_conditions: int, tokens: int, conditions: int
-) -> float:
+) -> int:
     """Context and targets that all see each other, of the last block only the targets: `Transformer.joint`."""
     total = context_tokens + tokens
     blocks = (size.depth - 1) * _block_flops(size, total, total, context_conditions + conditions)
@@ -61,7 +61,7 @@ def joint_flops(
     return blocks + last
 
 
-def _block_flops(size: TransformerSize, queries: int, keys: int, conditions: int) -> float:
+def _block_flops(size: TransformerSize, queries: int, keys: int, conditions: int) -> int:
     weights = 4 * size.dim**2 + 2 * size.dim * int(size.dim * size.mlp_ratio)
     return (
         linear_flops(weights, queries)
@@ -70,5 +70,5 @@ def _block_flops(size: TransformerSize, queries: int, keys: int, conditions: int
     )
 
 
-def _key_value_flops(size: TransformerSize, tokens: int, conditions: int) -> float:
+def _key_value_flops(size: TransformerSize, tokens: int, conditions: int) -> int:
     return linear_flops(2 * size.dim**2, tokens) + linear_flops(MODULATION * size.dim**2, conditions)
