@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from mstv.data.batch_layout import BatchLayout
 from mstv.data.loader import ResumableDataModule
 from mstv.data.location import Location
 from mstv.data.schema import VIDEO, Chunk, Manifest, Shard
@@ -26,9 +27,11 @@ class FrameBatch:
 
     Attributes:
         images: (B, 3, H, W), uint8 until the batch is on its device, then float32 in [0, 1].
+        index: of the batch, counted over all epochs, equal on all ranks.
     """
 
     images: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"]
+    index: int
 
     def pin_memory(self) -> "FrameBatch":
         """The same batch in pinned memory."""
@@ -42,10 +45,12 @@ class EpisodeBatch:
     Attributes:
         images: (T, 3, H, W), uint8 until the batch is on its device, then float32 in [0, 1].
         key: of the episode.
+        weight: in means over episodes; 0 where another rank has the episode too, else 1.
     """
 
     images: UInt8[Tensor, "T 3 H W"] | Float[Tensor, "T 3 H W"]
     key: str
+    weight: int
 
     def pin_memory(self) -> "EpisodeBatch":
         """The same batch in pinned memory."""
@@ -173,7 +178,7 @@ class FrameStream:
         videos = self._videos(chunks, [place for place, count in enumerate(left) if count])
         waiting: dict[int, bytes] = {}
         decoded: dict[int, Iterator[np.ndarray]] = {}
-        for _ in range(start, self.num_batches, num_workers):
+        for batch in range(start, self.num_batches, num_workers):
             images = np.empty((self.batch_size, 3, *self.frames.image_size), np.uint8)
             for image in images:
                 place = next(places)
@@ -189,7 +194,7 @@ class FrameStream:
                 left[place] -= 1
                 if not left[place]:
                     del decoded[place]
-            yield FrameBatch(torch.from_numpy(images))
+            yield FrameBatch(torch.from_numpy(images), epoch * self.num_batches + batch)
 
     def _num_drawn(self, shard: Shard) -> int:
         length = self.frames.chunk_frames
@@ -227,7 +232,8 @@ def _draw_places(counts: list[int], window: int, rng: random.Random) -> Iterator
 class EpisodeStream:
     """A stream of `EpisodeBatch`, the same every epoch: rank r takes the episodes r, r + world size, ...
 
-    Where the episodes do not divide evenly, the first ones come once more, so that no rank waits for another.
+    Where the episodes do not divide evenly, the first ones come once more with weight 0, so that no rank waits for
+    another and no mean counts them twice.
 
     Attributes:
         frames: the set.
@@ -258,11 +264,11 @@ class EpisodeStream:
         """See `BatchStream.batches`; the episodes of a tar are read in one pass over it."""
         numbers = [batch * self.world_size + self.rank for batch in range(start, self.num_batches, num_workers)]
         rounds = [divmod(number, len(self.episodes)) for number in numbers]
-        for _, group in groupby(rounds, lambda each: (each[0], self.episodes[each[1]][0].name)):
+        for (group_round, _), group in groupby(rounds, lambda each: (each[0], self.episodes[each[1]][0].name)):
             episodes = [self.episodes[index] for _, index in group]
-            yield from self._read(episodes[0][0], [key for _, key in episodes])
+            yield from self._read(episodes[0][0], [key for _, key in episodes], int(group_round == 0))
 
-    def _read(self, shard: Shard, keys: list[str]) -> Iterator[EpisodeBatch]:
+    def _read(self, shard: Shard, keys: list[str], weight: int) -> Iterator[EpisodeBatch]:
         """Episodes of one tar, in its order."""
         chosen = {key: _evenly(shard.episodes[key], self.num_frames) for key in keys}
         samples = {
@@ -280,7 +286,7 @@ class EpisodeStream:
                     waiting.update([next(videos)])
                 inside = frames[frames // self._chunk_frames == chunk] % self._chunk_frames
                 parts.append(self.frames.decode(shard, sample, waiting.pop(member), inside))
-            yield EpisodeBatch(torch.from_numpy(np.concatenate(parts)), key)
+            yield EpisodeBatch(torch.from_numpy(np.concatenate(parts)), key, weight)
 
     @property
     def _chunk_frames(self) -> int:
@@ -329,9 +335,8 @@ class FramesDataModule(ResumableDataModule):
         validation_episodes: int | None = 16,
         validation_frames: int | None = 16,
     ) -> None:
-        super().__init__(num_workers, seed)
+        super().__init__(batch_size, num_workers, seed)
         numbers = {
-            "batch_size": batch_size,
             "frames_per_chunk": frames_per_chunk,
             "shuffle_chunks": shuffle_chunks,
             "validation_episodes": validation_episodes,
@@ -342,7 +347,6 @@ class FramesDataModule(ResumableDataModule):
                 raise UserError(f"{name} must be positive, got {number}")
         self.location = Location.of(folder)
         self.levels = levels
-        self.batch_size = batch_size
         self.frames_per_chunk = frames_per_chunk
         self.shuffle_chunks = shuffle_chunks
         self.validation_episodes = validation_episodes
@@ -375,6 +379,16 @@ class FramesDataModule(ResumableDataModule):
         """See `ResumableDataModule`."""
         frames = FrameSet.of(self.location, self.manifest, "validation")
         return EpisodeStream(frames, self.validation_episodes, self.validation_frames, rank, world_size)
+
+    def check_layout(self, before: BatchLayout, now: BatchLayout) -> None:
+        """All must be as before: an epoch deals its frames out to the workers of all ranks, each once."""
+        if before != now:
+            raise UserError(
+                f"the run was trained with {before}, {before.workers} workers a rank, now {now}, {now.workers} "
+                "workers: the order of frames depends on all of them, so set --trainer.devices, --data.batch_size, "
+                "--data.num_workers and --trainer.accumulate_grad_batches as before, or start a new run from its "
+                "weights with --weights"
+            )
 
     def on_after_batch_transfer(
         self, batch: FrameBatch | EpisodeBatch, dataloader_idx: int

@@ -166,11 +166,14 @@ class Denoiser(nn.Module):
         return self.from_latents(context)
 
     def denoise(
-        self, state: DenoiserState, x_t: Float[Tensor, "B Nt C"], t: Float[Tensor, " B"]
-    ) -> Float[Tensor, "B Nt C"]:
-        """Predict v of the target tokens `x_t` at times `t`."""
+        self, state: DenoiserState, x_t: Float[Tensor, "S Nt C"], t: Float[Tensor, " S"]
+    ) -> Float[Tensor, "S Nt C"]:
+        """Predict v of the target tokens `x_t` at times `t`.
+
+        In training with isolated attention, S may be a multiple of the state's B: sample m B + b goes with context b.
+        """
         layout = state.layout
-        condition = state.target_condition + self.time(t)[:, None]
+        condition = state.target_condition.repeat(len(t) // len(state.context), 1, 1) + self.time(t)[:, None]
         x = self.from_latents(x_t) + state.target_position
         if state.past is None or state.age == state.refresh:
             x, past = self.transformer.joint(

@@ -1,8 +1,10 @@
 """From a step's cells to its tokens: where each token stands and which condition it has."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -52,6 +54,13 @@ class StepLayout:
     def num_target_tokens(self) -> int:
         """Tokens that the step denoises."""
         return self.num_tokens - self.num_context_tokens
+
+    @cached_property
+    def target_level_slices(self) -> tuple[slice, ...]:
+        """Where the tokens of each of `target_levels` stand among the target tokens: cells are sorted by level."""
+        levels = self.cell_level[self.token_cell[self.num_context_tokens :]].tolist()
+        first = [bisect_left(levels, level) for level in self.target_levels]
+        return tuple(slice(*ends) for ends in pairwise([*first, len(levels)]))
 
     @cached_property
     def context_cells(self) -> TokenCells:

@@ -90,7 +90,7 @@ class TokenizerModule(TrainedModule):
         return len(batch.images) * frame_flops(levels, channels, encoder, decoder, bool(self.lpips_weight))
 
     def training_step(self, batch: FrameBatch, batch_idx: int) -> dict[str, Any]:
-        """`loss` of one batch; detached: `losses` (B,) and the `kept` level (B,) of each image, `lpips` if it is used."""
+        """`loss` of one batch; detached: `losses` (B,) and the `kept` level (B,) of each image, `lpips` where used."""
         count, levels = len(batch.images), self.tokenizer.levels.num_levels
         # Keyed by batch and sample, so that accumulation and ranks draw anew and a resume draws the same.
         draw = keyed_uniform(self.global_rank * count, count, 1, self.seed, "tokenizer", batch.index)[:, 0]

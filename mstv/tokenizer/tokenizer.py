@@ -124,6 +124,11 @@ class Tokenizer(nn.Module):
         parts = tokens.split(self.levels.tokens_per_level, 1)
         return [part.unflatten(1, self.levels.grid(level)) for level, part in enumerate(parts)]
 
+    def compile_blocks(self) -> None:
+        """Compile what runs in every step."""
+        for part in (self.encoder, self.decoder):
+            part.transformer.forward = torch.compile(part.transformer.forward, dynamic=False)  # type: ignore[method-assign]
+
     def _cascade(self, tokens: Float[Tensor, "B N C"]) -> Float[Tensor, "B N C"]:
         finest = self.split(tokens)[0]
         grids = pyramid(finest.detach().permute(0, 3, 1, 2), self.levels.num_levels)
@@ -131,10 +136,11 @@ class Tokenizer(nn.Module):
         return torch.cat([finest.flatten(1, 2), *coarse], 1)
 
 
-def reconstruction_loss(
+def reconstruction_losses(
     decoded: Sequence[Float[Tensor, "B 3 _ _"]], images: Float[Tensor, "B 3 H W"]
-) -> Float[Tensor, ""]:
-    """Mean over every element of 4^level * squared error, against the mean-pooled images of every level."""
+) -> Float[Tensor, " B"]:
+    """Of each image the mean over its elements of 4^level * squared error, against its mean-pooled images."""
     targets = pyramid(images, len(decoded))
-    total = sum(4**level * (a - b).square().sum() for level, (a, b) in enumerate(zip(decoded, targets, strict=True)))
-    return total / sum(target.numel() for target in targets)
+    errors = zip(decoded, targets, strict=True)
+    total = sum(4**level * (a - b).square().sum((1, 2, 3)) for level, (a, b) in enumerate(errors))
+    return total / sum(target[0].numel() for target in targets)

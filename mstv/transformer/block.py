@@ -31,11 +31,9 @@ class Past(NamedTuple):
     num_known: int
 
     def extended(self, new: KeyValue) -> KeyValue:
-        """The past's and then the new ones."""
+        """The past's and then the new ones; with autograd, several runs of new ones may share the past."""
         if torch.is_grad_enabled():
-            return KeyValue(
-                *(torch.cat([a[:, :, : self.num_known], b], 2) for a, b in zip(self.known, new, strict=True))
-            )
+            return KeyValue(*(_joined(a[:, :, : self.num_known], b) for a, b in zip(self.known, new, strict=True)))
         for buffer, values in zip(self.known, new, strict=True):
             buffer[:, :, self.num_known :] = values
         return self.known
@@ -52,6 +50,15 @@ class Past(NamedTuple):
             buffer[:, :, :num_known] = values[:, :, :num_known]
             buffers.append(buffer)
         return Past(KeyValue(*buffers), num_known)
+
+
+def _joined(past: Float[Tensor, "B H P S"], new: Float[Tensor, "R H N S"]) -> Float[Tensor, "R H M S"]:
+    """The new ones behind the past, which is the same for each run of B of the R = M B samples."""
+    if len(past) == len(new):
+        return torch.cat([past, new], 2)
+    runs = new.unflatten(0, (-1, len(past)))
+    # Expanded only inside the concatenation, which copies it anyway.
+    return torch.cat([past.expand(len(runs), *past.shape), runs], 3).flatten(0, 1)
 
 
 class Attention(nn.Module):

@@ -14,6 +14,7 @@ from PIL import Image
 from data_tools.cli import main as mstv_data
 from mstv.cli.main import main
 from mstv.data.latent_shards import LatentStore
+from mstv.data.results import read_revisits
 from mstv.data.schema import read_manifest
 from mstv.data.video import decode_video
 from tests.cli.conftest import Pipeline
@@ -99,8 +100,8 @@ def test_diffusion_run_logs_long_rollouts(pipeline: Pipeline) -> None:
     logged = columns(pipeline.diffusion)
     for name in ("validation/loss", "rollout/psnr_h1", "rollout/psnr_h4", "rollout/psnr_shuffled"):
         assert len(logged[name]) == 2, name
-    assert {name for name in logged if name.startswith("validation/loss_group")} == {
-        f"validation/loss_group{level}" for level in range(3)
+    assert {name for name in logged if name.startswith("validation/loss_level")} == {
+        f"validation/loss_level{level}" for level in range(3)
     }
     videos = sorted(pipeline.diffusion.glob("media/rollout-*.mp4"))
     assert len(videos) == 2
@@ -144,6 +145,8 @@ def test_rollout_and_evaluation(pipeline: Pipeline, capsys: pytest.CaptureFixtur
     assert card["token_evaluations_per_frame"] == 21 * (96 + 2 * 32) / 32
     assert (folder / "summary.json").is_file() and (folder / "curves.png").stat().st_size > 10_000
     assert Image.open(folder / "contact_sheet.png").size[0] > 500
+    frame, first_seen = read_revisits(folder)[key]
+    assert frame.tolist() == list(range(64, 100)) and (first_seen <= frame).all()
     assert "psnr" in capsys.readouterr().out.lower()
 
     page = pipeline.root / "page.html"

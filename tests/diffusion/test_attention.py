@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from mstv.diffusion.denoiser import Denoiser
-from mstv.diffusion.loss import v_loss
+from mstv.diffusion.loss import v_errors
 from mstv.diffusion.sample_step import Sampling, sample_step
 from mstv.diffusion.schedule import NoiseSchedule
 from mstv.levels import Levels
@@ -155,7 +155,9 @@ def test_gradients_flow_through_the_context() -> None:
         assert relative(a, b) < 1e-4
     # Every parameter but the rows of unused embeddings takes part, as DistributedDataParallel wants it.
     denoiser = make("isolated")
-    v_loss(denoiser, NoiseSchedule(), layout, x, torch.randn_like(x), t, actions).sum().backward()
+    v_errors(
+        denoiser, NoiseSchedule(), layout, x, torch.randn_like(context), torch.randn_like(x_t), t, actions
+    ).sum().backward()
     assert all(parameter.grad is not None for parameter in denoiser.parameters())
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mstv.diffusion.denoiser import Denoiser
-from mstv.diffusion.loss import v_loss
+from mstv.diffusion.loss import v_errors
 from mstv.diffusion.sample_step import Sampling, sample_step
 from mstv.diffusion.schedule import NoiseSchedule, add_noise
 from mstv.levels import Levels
@@ -122,8 +122,11 @@ def test_loss_reference(numbers: ReferenceNumbers) -> None:
     for case in cases(numbers):
         batch = samples(numbers, case)
         losses = [
-            v_loss(
-                denoiser, NoiseSchedule(), s.layout, s.arrays["x"], s.arrays["eps"], s.arrays["t"][:, -1], s.actions
+            v_errors(
+                *(denoiser, NoiseSchedule(), s.layout, s.arrays["x"]),
+                *s.arrays["eps"].split([s.layout.num_context_tokens, s.layout.num_target_tokens], 1),
+                t=s.arrays["t"][:, -1],
+                actions=s.actions,
             ).mean()
             for s in batch
         ]

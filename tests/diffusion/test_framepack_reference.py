@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mstv.diffusion.framepack import FramePackDenoiser
-from mstv.diffusion.loss import v_loss
+from mstv.diffusion.loss import v_errors
 from mstv.diffusion.schedule import NoiseSchedule, add_noise
 from mstv.levels import Levels
 from mstv.published import PublishedDenoiser, denoiser_state
@@ -85,7 +85,8 @@ def test_framepack_denoiser_reference(numbers: ReferenceNumbers) -> None:
 def test_framepack_loss_reference(numbers: ReferenceNumbers) -> None:
     given = batch(numbers)
     a, t = given.arrays, given.t[:, -1]
-    losses = v_loss(build(numbers), NoiseSchedule(), given.layout, a["x"], a["eps"], t, given.actions)
+    eps = a["eps"].split([given.layout.num_context_tokens, given.layout.num_target_tokens], 1)
+    losses = v_errors(build(numbers), NoiseSchedule(), given.layout, a["x"], *eps, t, given.actions)
     assert_agrees(losses.mean(), numbers["loss"], 1e-5, "loss")
 
 

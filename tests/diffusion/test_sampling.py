@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mstv.diffusion.loss import v_loss
+from mstv.diffusion.loss import v_errors
 from mstv.diffusion.sample_step import Sampling, sample_step
 from mstv.diffusion.schedule import NoiseSchedule, add_noise
 from mstv.errors import UserError
@@ -84,7 +84,8 @@ def test_context_noise_reaches_value_and_time() -> None:
     # The loss sees the same: a dropped sample stays at t = 1.
     x = torch.cat([context, x_t], 1)
     seen.clear()
-    v_loss(denoiser, schedule, layout, x, noise, t, actions, torch.tensor([False, True]), times)
+    eps = noise.split([layout.num_context_tokens, layout.num_target_tokens], 1)
+    v_errors(denoiser, schedule, layout, x, *eps, t, actions, torch.tensor([False, True]), times)
     assert seen[0][2].tolist() == pytest.approx([0.3, 1.0])
     assert state.past is not None
 
