@@ -2,6 +2,7 @@
 
 import logging
 import re
+import sys
 import warnings
 from argparse import ArgumentError
 from collections.abc import Sequence
@@ -23,11 +24,16 @@ import mstv.diffusion.module
 import mstv.rollout.families
 import mstv.tokenizer.module  # noqa: F401
 from mstv.callbacks.metrics_csv import MetricsCSV
+from mstv.callbacks.preemption import Preempted, Preemption, requeue
 from mstv.callbacks.rolling_checkpoint import RollingCheckpoint
 from mstv.callbacks.step_progress import StepProgress
+from mstv.cli.checkpoints import resolve_checkpoint
+from mstv.cli.training_start import checkpoint_to_resume, load_weights_of, wandb_id
 from mstv.errors import UserError
 from mstv.levels import Levels
 from mstv.rollout.plan import PlanFamily
+from mstv.termination import Terminated
+from mstv.trained_module import TrainedModule
 
 
 class FitCLI(LightningCLI):
@@ -52,6 +58,13 @@ class FitCLI(LightningCLI):
         parser.add_argument(
             "--checkpoint_seconds", type=float, default=600.0, help="seconds between two checkpoints of last.ckpt"
         )
+        parser.add_argument(
+            "--num_older_checkpoints", type=int, default=2, help="checkpoints kept besides last.ckpt and best.ckpt"
+        )
+        parser.add_argument(
+            "--weights", type=str | None, help="checkpoint or run directory whose weights a new run begins with"
+        )
+        parser.add_argument("--compile", type=bool, default=False, help="compile the blocks of the transformer")
         parser.add_argument("--wandb", type=bool, default=True, help="log to Weights & Biases")
         parser.add_argument("--wandb_project", type=str, default="mstv")
         parser.add_argument(
@@ -77,17 +90,21 @@ class FitCLI(LightningCLI):
             kwargs["logger"] = loggers
         # Lightning's own checkpoint callback is off: it is not atomic, and would write beside ours.
         trainer = super().instantiate_trainer(enable_checkpointing=False, enable_progress_bar=False, **kwargs)
+        preemption = Preemption()
+        preemption.attach(trainer)
+        older = self.config.num_older_checkpoints
+        if older < 0:
+            raise UserError(f"num_older_checkpoints must not be negative, got {older}")
         trainer.callbacks += [  # type: ignore[attr-defined]
             StepProgress(),
-            RollingCheckpoint(run / "checkpoints", self.config.checkpoint_seconds),
+            RollingCheckpoint(run / "checkpoints", self.config.checkpoint_seconds, older, preemption),
         ]
         return trainer
 
     def _wandb(self, run: Path) -> WandbLogger:
-        # An id that follows from the run's name makes a resumed run the same run.
         logger = WandbLogger(
             name=run.name,
-            id=run.name,
+            id=wandb_id(run),
             project=self.config.wandb_project,
             save_dir=run,
             offline=self.config.wandb_offline,
@@ -103,7 +120,9 @@ def fit(arguments: Sequence[str]) -> None:
     """Parse, then train or go on training.
 
     Raises:
-        UserError: a configuration that does not parse or build, data that do not fit, an unwritable run directory.
+        UserError: a configuration that does not parse or build, data that do not fit, an unwritable run directory, a
+            damaged checkpoint, weights of another architecture.
+        Terminated: a signal asked to stop, and the training has saved.
     """
     try:
         cli = FitCLI(list(arguments))
@@ -113,14 +132,35 @@ def fit(arguments: Sequence[str]) -> None:
         # jsonargparse wraps what a constructor raises.
         raise user_error_behind(error) or error from None
     run = Path(cli.config.run)
+    folder = run / "checkpoints"
+    resume = checkpoint_to_resume(folder)
+    # A run that goes on has weights of its own, so that the same command can be repeated.
+    if cli.config.weights and resume is None:
+        load_weights_of(resolve_checkpoint(Path(cli.config.weights)), cli.model)
     try:
-        (run / "checkpoints").mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--run {run}: cannot be written ({error.strerror}): choose another folder") from None
-    last = run / "checkpoints" / "last.ckpt"
-    resume = last if last.exists() else None
+    if cli.config.compile:
+        compile_blocks(cli.model)
+    train(cli, resume)
+
+
+def compile_blocks(module: TrainedModule) -> None:
+    """Compile the blocks; each step of a plan has shapes of its own, and each is compiled once."""
+    torch._dynamo.config.recompile_limit = 1024
+    torch._dynamo.config.accumulated_recompile_limit = 4096
+    module.compile_blocks()
+
+
+def train(cli: FitCLI, resume: Path | None) -> None:
+    """Run the trainer, from a checkpoint if there is one; see `fit` for the errors."""
     try:
         cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=resume, weights_only=True)
+    except Preempted as stop:
+        if not (stop.requeue and requeue(cli.trainer.is_global_zero)):
+            raise Terminated from None
+        print(f"mstv: saved at step {cli.trainer.global_step}; the job is queued again", file=sys.stderr)
     except SystemExit:
         # How Lightning ends after Ctrl-C.
         if cli.trainer.interrupted:

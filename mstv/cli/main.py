@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         command = importlib.import_module(f"mstv.cli.{known.command}")
         rest = arguments[arguments.index(known.command) + 1 :]
-        if known.command == "fit":  # Lightning has a SIGTERM handler of its own
+        if known.command == "fit":  # a training saves before it ends
             return command.run(rest)
         options = OneLineParser(prog=f"mstv {known.command}", description=COMMANDS[known.command])
         command.add_arguments(options)

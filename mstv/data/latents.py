@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Float16, Float32, Int64
 from torch import Tensor
 
+from mstv.data.batch_layout import BatchLayout
 from mstv.data.latent_shards import LatentStore
 from mstv.data.loader import ResumableDataModule
 from mstv.data.location import Location
@@ -203,15 +204,14 @@ class LatentsDataModule(ResumableDataModule):
         epoch_batches: int = 1000,
         validation_batches: int = 16,
     ) -> None:
-        super().__init__(num_workers, seed)
+        super().__init__(batch_size, num_workers, seed)
         self.folder = Location.of(folder).local_folder("latents")
         self.plan = plan.plan(levels.num_tokens(0))
         self.levels = levels
-        self.batch_size = batch_size
         self.epoch_batches = epoch_batches
         self.validation_batches = validation_batches
-        if min(batch_size, epoch_batches) < 1:
-            raise UserError(f"batch_size and epoch_batches must be positive, got {batch_size} and {epoch_batches}")
+        if epoch_batches < 1:
+            raise UserError(f"epoch_batches must be positive, got {epoch_batches}")
         groups = len({step.group for step in self.plan.steps})
         if validation_batches < groups:
             raise UserError(
@@ -258,6 +258,20 @@ class LatentsDataModule(ResumableDataModule):
     def validation_stream(self, rank: int, world_size: int) -> StepStream:
         """See `ResumableDataModule`."""
         return self._stream("validation", self.validation_batches, rank, fixed=True)
+
+    def check_layout(self, before: BatchLayout, now: BatchLayout) -> None:
+        """A step must have as many samples as before.
+
+        Samples are numbered over all ranks, so with equal ranks x batch_size, and equal accumulation, the very same
+        sequence goes on; with other accumulation the rest is drawn anew, and no sample comes twice.
+        """
+        if before.samples != now.samples:
+            size, rest = divmod(before.samples, now.ranks * now.accumulation)
+            how = "" if rest or not size else f"set --data.batch_size {size}, or "
+            raise UserError(
+                f"the run was trained with {before}, now {now}: {how}choose them so that the product is "
+                f"{before.samples}, or start a new run from its weights with --weights"
+            )
 
     def on_after_batch_transfer(self, batch: StepBatch, dataloader_idx: int) -> StepBatch:
         """Tokens as float32; a Trainer with true half precision has cast them already."""

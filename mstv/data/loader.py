@@ -1,8 +1,11 @@
 """Loaders that make every batch exactly once and in order, with any number of workers, also after a resume."""
 
+import os
+import signal
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from types import FrameType
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -10,6 +13,7 @@ from lightning import LightningDataModule
 from torch import distributed
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from mstv.data.batch_layout import BatchLayout
 from mstv.errors import UserError
 
 Position = tuple[int, int]
@@ -106,6 +110,7 @@ class StreamLoader:
             persistent_workers=num_workers > 0,
             pin_memory=torch.cuda.is_available(),
             multiprocessing_context=start_method if num_workers else None,
+            worker_init_fn=_outlive_signals if num_workers else None,
         )
 
     def __len__(self) -> int:
@@ -126,6 +131,23 @@ class StreamLoader:
     def close(self) -> None:
         """Stop the worker processes; the next iteration starts new ones."""
         self._loader._iterator = None
+
+
+def _outlive_signals(worker: int) -> None:
+    """Leave a scheduler's signals to the process that trains: it wants to save, and needs its workers until then.
+
+    They reach all processes of a job. The second SIGTERM ends a worker, for it may come from the training process.
+    """
+    seen: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGTERM and number in seen:
+            os._exit(0)
+        seen.append(number)
+
+    # Functions rather than SIG_IGN, which programs started by a worker would inherit.
+    signal.signal(signal.SIGTERM, note)
+    signal.signal(signal.SIGUSR1, note)
 
 
 class ResumableLoader(StreamLoader):
@@ -159,14 +181,18 @@ class ResumableDataModule(LightningDataModule):
     the order of the first epoch would come again. The state of a data module it restores always.
 
     Args:
+        batch_size: samples of a training batch on one rank.
         num_workers: worker processes of each loader.
         seed: of all that is drawn.
     """
 
-    def __init__(self, num_workers: int, seed: int) -> None:
+    def __init__(self, batch_size: int, num_workers: int, seed: int) -> None:
         super().__init__()
+        if batch_size < 1:
+            raise UserError(f"batch_size must be positive, got {batch_size}")
         if num_workers < 0 or seed < 0:
             raise UserError(f"num_workers and seed must not be negative, got {num_workers} and {seed}")
+        self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = seed
         self._training: ResumableLoader | None = None
@@ -181,6 +207,20 @@ class ResumableDataModule(LightningDataModule):
     def validation_stream(self, rank: int, world_size: int) -> BatchStream:
         """The batches that rank `rank` of `world_size` validates on."""
 
+    @abstractmethod
+    def check_layout(self, before: BatchLayout, now: BatchLayout) -> None:
+        """Refuse to go on where the sequence of samples would not.
+
+        Raises:
+            UserError: names both layouts and what to set.
+        """
+
+    @property
+    def layout(self) -> BatchLayout:
+        """How samples are shared out in the trainer that this is attached to."""
+        accumulation = self.trainer.accumulate_grad_batches if self.trainer else 1
+        return BatchLayout(rank_and_world_size()[1], max(1, self.num_workers), self.batch_size, accumulation)
+
     def setup(self, stage: str) -> None:
         """Forget the position of an earlier fit; Lightning restores one after this."""
         if stage == "fit":
@@ -188,7 +228,7 @@ class ResumableDataModule(LightningDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         """Loader of training, where the checkpoint or the loader before it stopped."""
-        state = self.state_dict()
+        state = self._position()
         self._training = ResumableLoader(self.training_stream(*rank_and_world_size()), self.num_workers)
         if state:
             self._training.load_state_dict(state)
@@ -199,13 +239,20 @@ class ResumableDataModule(LightningDataModule):
         self._validation = StreamLoader(self.validation_stream(*rank_and_world_size()), self.num_workers)
         return self._validation
 
-    def state_dict(self) -> dict[str, int]:
-        """Position of the training loader; empty before there is one."""
-        return self._training.state_dict() if self._training is not None else self._state
+    def state_dict(self) -> dict[str, Any]:
+        """Position of the training loader, and how samples are shared out; empty before there is a loader."""
+        position = self._position()
+        return {**position, "layout": asdict(self.layout)} if position else {}
 
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Position that the next training loader begins at."""
-        self._training, self._state = None, dict(state_dict)
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Position that the next training loader begins at; see `check_layout` for the error."""
+        self._training, self._state = None, {name: state_dict[name] for name in ("epoch", "batch")}
+        # Runs of before this was kept have none.
+        if "layout" in state_dict:
+            self.check_layout(BatchLayout(**state_dict["layout"]), self.layout)
+
+    def _position(self) -> dict[str, int]:
+        return self._training.state_dict() if self._training is not None else self._state
 
     def teardown(self, stage: str) -> None:
         """Stop the worker processes."""
