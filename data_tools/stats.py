@@ -12,9 +12,9 @@ from rich.text import Text
 from data_tools import options
 from data_tools.episode_set import is_sharded, open_set
 from data_tools.parallel import Bar, run_tasks
-from data_tools.revisits import Tolerance
 from data_tools.set_statistics import ActionStatistics, SetStatistics, SplitStatistics
 from data_tools.tally import Tally
+from mstv.data.revisits import Tolerance
 from mstv.errors import UserError
 
 GAPS = (64, 128, 256, 512)

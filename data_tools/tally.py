@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from data_tools.episode_set import EpisodeArrays, Part
-from data_tools.revisits import Tolerance, revisit_frames
 from data_tools.set_statistics import ActionColumn, ActionCount, ActionStatistics, SplitStatistics
+from mstv.data.revisits import Tolerance, revisit_frames
 from mstv.data.schema import ActionSpec
 
 TURN_DEGREES = 0.1

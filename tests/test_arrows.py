@@ -68,7 +68,7 @@ def test_imports_run_one_way(path: Path) -> None:
 
 
 def test_data_tools_import_only_schema_and_shards() -> None:
-    parts = ("schema", "shards", "video", "temporary_files")
+    parts = ("schema", "shards", "video", "temporary_files", "revisits")
     allowed = (*(f"mstv.data.{part}" for part in parts), "mstv.errors", "mstv.levels", "mstv.termination")
     for path in (ROOT / "data_tools").rglob("*.py"):
         for name in imports(path):

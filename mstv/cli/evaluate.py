@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from mstv.cli.rollout import add_arguments
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from jaxtyping import Int
 
     from mstv.cli.rollout_job import RolloutJob
 
@@ -27,7 +29,15 @@ def run(arguments: argparse.Namespace) -> int:
     from mstv.compare.contact_sheet import contact_sheet
     from mstv.compare.plot import plot_curves
     from mstv.compare.score_table import score_tables
-    from mstv.data.results import SUMMARY, begin_evaluation, merge_scores, summarise, write_episode_scores
+    from mstv.data.results import (
+        REVISIT_FILE,
+        SUMMARY,
+        begin_evaluation,
+        merge_scores,
+        summarise,
+        write_episode_scores,
+        write_revisits,
+    )
     from mstv.errors import UserError
     from mstv.progress import progress
 
@@ -49,6 +59,9 @@ def run(arguments: argparse.Namespace) -> int:
                         write_episode_scores(job.folder, key, score_episode(job, key))
                         bar.advance(task)
             merge_scores(job.folder)
+        if not (job.folder / REVISIT_FILE).is_file():
+            write_revisits(job.folder, earliest_views(job), job.card.context_frames)
+        if not there:
             summarise(job.folder, seconds)
         for path, draw in ((job.folder / "curves.png", plot_curves), (job.folder / "contact_sheet.png", contact_sheet)):
             if not there or not path.is_file():
@@ -57,6 +70,16 @@ def run(arguments: argparse.Namespace) -> int:
         Console().print(table.for_terminal())
     print(f"{job.folder}{': already there' if there else ''}")
     return 0
+
+
+def earliest_views(job: RolloutJob) -> dict[str, Int[np.ndarray, " T"]]:
+    """For each episode with poses, the earliest frame with the pose of each of its frames, up to the end."""
+    from mstv.data.revisits import Tolerance, first_seen
+
+    poses = {key: job.store.poses(key) for key in job.card.episodes}
+    return {
+        key: first_seen(known[: job.card.end_frame], Tolerance()) for key, known in poses.items() if known is not None
+    }
 
 
 def score_episode(job: RolloutJob, key: str) -> pa.Table:

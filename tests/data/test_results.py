@@ -9,6 +9,7 @@ import pytest
 
 from mstv.data import results
 from mstv.data.results import Card, begin_evaluation, episode_scores, merge_scores, read_run, read_scores, summarise
+from mstv.data.results import run as run_module
 from mstv.errors import UserError
 
 CONTEXT, END = 8, 48
@@ -173,8 +174,8 @@ def test_latents_encoded_anew_are_told_where_the_card_knows_them(folder):
 
 def test_of_two_cards_at_once_one_stands(folder, monkeypatch):
     # Both have seen no card; the other was quicker.
-    write, others = results._write_first, card(seed=5)
-    monkeypatch.setattr(results, "_write_first", lambda path, mine: (write(path, others), write(path, mine)))
+    write, others = run_module._write_first, card(seed=5)
+    monkeypatch.setattr(run_module, "_write_first", lambda path, mine: (write(path, others), write(path, mine)))
     with pytest.raises(UserError, match=r"--seed 5 \(now 0\)"):
         begin_evaluation(folder, card())
     assert Card.read(folder / results.CARD) == others and len(list(folder.iterdir())) == 1
@@ -266,3 +267,22 @@ def test_card_counts_and_differences():
         card(end_frame=CONTEXT)
     assert card().differences(card(nfe=50, seed=3, tokenizer_sha256="d" * 64)) == []
     assert card().differences(card(end_frame=64, fps=10.0)) == ["end_frame", "fps"]
+
+
+def test_revisits_read_back_and_foreign_ones_are_named(folder):
+    evaluate(folder)
+    evaluation = read_run(folder.parents[1]).evaluation("long")
+    assert evaluation.revisits() == {}  # an evaluation of episodes without poses, or of an earlier version
+    first_seen = np.arange(END)
+    first_seen[30:40] = np.arange(2, 12)
+    results.write_revisits(folder, {"walk-2": first_seen}, CONTEXT)
+    ((frame, seen),) = evaluation.revisits().values()
+    assert frame.tolist() == list(range(CONTEXT, END)) and seen.tolist() == first_seen[CONTEXT:].tolist()
+    results.write_revisits(folder, {}, CONTEXT)
+    assert evaluation.revisits() == {}
+    results.write_revisits(folder, {"walk-2": first_seen + 1}, CONTEXT)
+    with pytest.raises(UserError, match=r"revisits.parquet: column first_seen is not between"):
+        evaluation.revisits()
+    pq.write_table(pa.table({"frame": [1]}), folder / results.REVISIT_FILE)
+    with pytest.raises(UserError, match="schema_version is missing"):
+        evaluation.revisits()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_tools.revisits import Tolerance, first_seen, revisit_frames
+from mstv.data.revisits import Tolerance, first_seen, revisit_frames
 from mstv.errors import UserError
 
 
@@ -101,7 +101,7 @@ def test_long_episodes_are_quick(walk: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("position", "angle"), [(0.0, 15.0), (-1.0, 15.0), (float("nan"), 15.0), (0.5, 0.0), (0.5, 181)]
+    ("position", "angle"), [(0.0, 15.0), (-1.0, 15.0), (float("nan"), 15.0), (0.5, 0.0), (0.5, 181.0)]
 )
 def test_impossible_tolerances_are_refused(position: float, angle: float) -> None:
     with pytest.raises(UserError, match="tolerance is"):

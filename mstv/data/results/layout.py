@@ -1,0 +1,5 @@
+"""Names of the files and folders of a run directory, see docs/compare.md."""
+
+CONFIG, CHECKPOINTS, TRAINING, EVALUATION = "config.yaml", "checkpoints", "metrics.csv", "evaluation"
+CARD, SCORE_PARTS, SCORE_FILE, SUMMARY = "card.json", "per_frame.parts", "per_frame.parquet", "summary.json"
+REVISIT_FILE, VIDEOS, TRUTH = "revisits.parquet", "videos", "truth"

@@ -1,0 +1,154 @@
+"""A run directory and its evaluations."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Int
+
+from mstv.data.other_settings import other_settings
+from mstv.data.results.card import Card
+from mstv.data.results.layout import (
+    CARD,
+    CHECKPOINTS,
+    CONFIG,
+    EVALUATION,
+    SCORE_FILE,
+    SCORE_PARTS,
+    SUMMARY,
+    TRAINING,
+    TRUTH,
+    VIDEOS,
+)
+from mstv.data.results.revisits import read_revisits
+from mstv.data.results.scores import half_written, read_scores
+from mstv.data.results.summary import Summary
+from mstv.data.schema import temporary_path
+from mstv.errors import UserError
+
+_ELSEWHERE = {"machine", "compiled", "torch_version", "created_by"}
+"""What may differ when an evaluation goes on: it changes numbers by their rounding alone, about 5e-7 of a latent."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One complete evaluation of a run."""
+
+    folder: Path
+    card: Card
+    summary: Summary
+
+    def scores(self) -> pa.Table:
+        """Table of `SCORES`; raises UserError as `read_scores`."""
+        return read_scores(self.folder)
+
+    def revisits(self) -> dict[str, tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"]]]:
+        """Where each generated frame's pose was first seen; as `read_revisits`."""
+        return read_revisits(self.folder)
+
+    def video(self, episode: str) -> Path:
+        """The generated video of an episode; it may be missing."""
+        return self.folder / VIDEOS / f"{episode}.mp4"
+
+    def truth(self, episode: str) -> Path:
+        """The recorded video of an episode; it may be missing."""
+        return self.folder / TRUTH / f"{episode}.mp4"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory."""
+
+    folder: Path
+    protocols: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return self.folder.resolve().name
+
+    @property
+    def config(self) -> Path:
+        """`config.yaml`; it may be missing."""
+        return self.folder / CONFIG
+
+    @property
+    def training_log(self) -> Path:
+        """`metrics.csv`; it may be missing."""
+        return self.folder / TRAINING
+
+    def evaluation(self, protocol: str) -> Evaluation:
+        """The evaluation of a protocol.
+
+        Raises:
+            UserError: there is none, it is half-written, or a file is damaged or of another version.
+        """
+        folder = evaluation_folder(self.folder, protocol)
+        if protocol not in self.protocols:
+            known = ", ".join(self.protocols) or "none; run mstv evaluate"
+            raise UserError(f"{folder}: no such evaluation: choose a protocol this run has ({known})")
+        card = Card.read(folder / CARD)
+        if card.protocol != protocol:
+            raise UserError(f"{folder / CARD}: field protocol is {card.protocol}: rename the folder back to that")
+        if not (folder / SUMMARY).is_file():
+            raise half_written(folder)
+        return Evaluation(folder, card, Summary.read(folder / SUMMARY))
+
+
+def evaluation_folder(run: Path, protocol: str) -> Path:
+    """Folder of a run's evaluation under `protocol`."""
+    return run / EVALUATION / protocol
+
+
+def read_run(path: Path) -> Run:
+    """A run directory and the names of its protocols, sorted.
+
+    Raises:
+        UserError: no such folder, or not a run directory.
+    """
+    if not path.is_dir():
+        raise UserError(f"{path}: no such folder: give the folder of a run")
+    if (path / CARD).is_file():
+        raise UserError(f"{path}: is one evaluation of a run: give the run's folder, {path.resolve().parents[1]}")
+    if not any((path / name).exists() for name in (CONFIG, CHECKPOINTS, TRAINING, EVALUATION)):
+        raise UserError(f"{path}: holds no {CONFIG}, {CHECKPOINTS} or {EVALUATION}: give the folder of an mstv run")
+    cards = sorted((path / EVALUATION).glob(f"*/{CARD}"))
+    foreign = sorted(folder for folder in (path / EVALUATION).glob("*/") if not (folder / CARD).is_file())
+    if foreign and not cards:
+        raise UserError(f"{foreign[0]}: holds no {CARD}: it is old or foreign, evaluate again with this version")
+    return Run(path, tuple(card.parent.name for card in cards))
+
+
+def begin_evaluation(folder: Path, card: Card) -> list[str]:
+    """Write the card, or find it written by an earlier try; returns the episodes that are already scored.
+
+    Call it on one process, before the others write scores.
+
+    Raises:
+        UserError: the folder holds another evaluation, so that resuming would mix numbers.
+    """
+    if not (folder / CARD).exists():
+        _write_first(folder / CARD, card)
+    before = Card.read(folder / CARD)
+    changed = [name for name in Card.model_fields if getattr(before, name) != getattr(card, name)]
+    if before.latents_sha256 is None:  # a card of an earlier version
+        changed = [name for name in changed if name != "latents_sha256"]
+    if changed := [name for name in changed if name not in _ELSEWHERE]:
+        raise UserError(f"{folder / CARD}: {other_settings(before, card, changed)}")
+    if (folder / SCORE_FILE).is_file():
+        return list(card.episodes)
+    return [episode for episode in card.episodes if (folder / SCORE_PARTS / f"{episode}.parquet").is_file()]
+
+
+def _write_first(path: Path, card: Card) -> None:
+    """Write the card unless another process wrote one in the same moment."""
+    with temporary_path(path) as temporary:
+        temporary.write_bytes(card.to_bytes())
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            os.replace(temporary, path)

@@ -1,0 +1,148 @@
+"""Scores of single frames: `per_frame.parquet`, one row per episode, frame, metric, ground truth and series."""
+
+import shutil
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Float, Int
+
+from mstv.data.results.card import Card, GroundTruth
+from mstv.data.results.layout import CARD, SCORE_FILE, SCORE_PARTS, SUMMARY
+from mstv.data.results.parquet_table import METADATA, check_columns, read_table, write_table
+from mstv.errors import UserError
+
+Series = Literal["generated", "upper_bound", "lower_bound"]
+"""Which video is scored: the rollout, the decoded true latents, or true latents in shuffled order."""
+
+SCORES = pa.schema(
+    [
+        ("episode", pa.string()),
+        ("frame", pa.int32()),  # index in the episode
+        ("horizon", pa.int32()),  # frames since the last ground-truth frame; 1 = first generated frame
+        ("metric", pa.string()),  # psnr (dB), ssim
+        ("ground_truth", pa.string()),
+        ("series", pa.string()),
+        ("value", pa.float64()),
+    ],
+    metadata=METADATA,
+)
+
+
+class EpisodeCurves(NamedTuple):
+    """One metric, ground truth and series: a row per episode, a column per horizon."""
+
+    episodes: tuple[str, ...]
+    horizon: Int[np.ndarray, " H"]
+    values: Float[np.ndarray, "E H"]
+
+
+def episode_scores(
+    episode: str,
+    frame: Int[np.ndarray, " T"],
+    horizon: Int[np.ndarray, " T"],
+    metric: str,
+    ground_truth: GroundTruth,
+    series: Series,
+    value: Float[np.ndarray, " T"],
+) -> pa.Table:
+    """Rows of `SCORES` for one metric, ground truth and series of an episode; join them with pa.concat_tables."""
+    constant = [[name] * len(value) for name in (episode, metric, ground_truth, series)]
+    columns = (constant[0], frame, horizon, *constant[1:], value.astype(np.float64))
+    return pa.Table.from_arrays(
+        [pa.array(column, kind) for column, kind in zip(columns, SCORES.types, strict=True)], schema=SCORES
+    )
+
+
+def write_episode_scores(folder: Path, episode: str, table: pa.Table) -> None:
+    """Write all scores of one episode, atomically, so that an evaluation resumes after it.
+
+    Raises:
+        UserError: the table does not have the columns and values of `SCORES`, or rows of another episode.
+    """
+    path = folder / SCORE_PARTS / f"{episode}.parquet"
+    _check_scores(table, path)
+    if pc.unique(table["episode"]).to_pylist() != [episode]:
+        raise UserError(f"{path}: column episode must hold {episode} alone: write one episode at a time")
+    write_table(path, table, SCORES)
+
+
+def merge_scores(folder: Path) -> pa.Table:
+    """Merge the episodes' scores, in the card's order, into `per_frame.parquet`; does nothing more when called again.
+
+    Raises:
+        UserError: there is no card, or episodes of it are not scored yet.
+    """
+    card = Card.read(folder / CARD)
+    if not (folder / SCORE_FILE).is_file():
+        parts = [folder / SCORE_PARTS / f"{episode}.parquet" for episode in card.episodes]
+        if not all(part.is_file() for part in parts):
+            raise half_written(folder)
+        write_table(folder / SCORE_FILE, pa.concat_tables([_read(part) for part in parts]), SCORES)
+    shutil.rmtree(folder / SCORE_PARTS, ignore_errors=True)
+    return read_scores(folder)
+
+
+def read_scores(folder: Path) -> pa.Table:
+    """Scores of a finished evaluation: a table of `SCORES`, episodes in the card's order.
+
+    Raises:
+        UserError: half-written, damaged, of another version, with other columns, or with impossible values.
+    """
+    if not (folder / SCORE_FILE).is_file():
+        raise half_written(folder)
+    return _read(folder / SCORE_FILE)
+
+
+def episode_curves(scores: pa.Table, metric: str, ground_truth: GroundTruth, series: Series) -> EpisodeCurves | None:
+    """One metric, ground truth and series as an array, or None if it was not scored.
+
+    Raises:
+        UserError: an episode lacks a horizon that another has, or has it twice.
+    """
+    wanted = {"metric": metric, "ground_truth": ground_truth, "series": series}
+    table = scores
+    for name, value in wanted.items():
+        table = table.filter(pc.equal(table[name], value))
+    if not table.num_rows:
+        return None
+    episodes = pc.unique(table["episode"]).to_pylist()
+    row = pc.index_in(table["episode"].combine_chunks(), value_set=pa.array(episodes)).to_numpy(zero_copy_only=False)
+    horizon, column = np.unique(table["horizon"].to_numpy(), return_inverse=True)
+    values = np.full((len(episodes), len(horizon)), np.nan)
+    values[row, column] = table["value"].to_numpy()
+    if table.num_rows != values.size or np.isnan(values).any():
+        raise UserError(
+            f"{SCORE_FILE}: {' '.join(wanted.values())} does not have every horizon once in each episode: "
+            "delete the evaluation's folder and evaluate again"
+        )
+    return EpisodeCurves(tuple(episodes), horizon, values)
+
+
+def half_written(folder: Path) -> UserError:
+    """The error that names an evaluation without its last file."""
+    parts = len(list((folder / SCORE_PARTS).glob("*.parquet")))
+    return UserError(
+        f"{folder}: the evaluation is half-written ({parts} episode{'s' * (parts != 1)} to be merged, no finished "
+        f"{SUMMARY if (folder / SCORE_FILE).is_file() else SCORE_FILE}): run the same mstv evaluate again, it resumes"
+    )
+
+
+def _read(path: Path) -> pa.Table:
+    table = read_table(path, SCORES)
+    _check_scores(table, path)
+    return table
+
+
+def _check_scores(table: pa.Table, path: Path) -> None:
+    """Raise UserError unless `table` has the columns and types of `SCORES` and possible values."""
+    check_columns(table, path, SCORES)
+    for name, allowed in (("ground_truth", get_args(GroundTruth)), ("series", get_args(Series))):
+        if unknown := set(pc.unique(table[name]).to_pylist()) - set(allowed):
+            raise UserError(f"{path}: column {name} holds {unknown}, allowed are {', '.join(allowed)}")
+    if not pc.all(pc.is_finite(table["value"])).as_py():
+        raise UserError(f"{path}: column value is not finite: cap identical frames at 100 dB")
+    if table.num_rows and pc.min(table["horizon"]).as_py() < 1:
+        raise UserError(f"{path}: column horizon is below 1: leave context frames out")
