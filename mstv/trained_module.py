@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -17,6 +17,7 @@ class TrainedModule(LightningModule):
     Attributes:
         kind: kind of model that its checkpoints name.
         config: plain values that rebuild the model; a subclass sets them.
+        monitor: validation metric of the best checkpoint, and whether the smallest or the largest value is best.
 
     Args:
         optimiser: optimiser settings.
@@ -25,11 +26,16 @@ class TrainedModule(LightningModule):
 
     kind: str
     config: dict[str, Any]
+    monitor: tuple[str, Literal["min", "max"]]
 
     def __init__(self, optimiser: Optimiser, seed: int) -> None:
         super().__init__()
         self.optimiser = optimiser
         self.seed = seed
+
+    @abstractmethod
+    def compile_blocks(self) -> None:
+        """Compile the transformer's blocks."""
 
     @abstractmethod
     def num_samples(self, batch: Any) -> int:

@@ -56,6 +56,7 @@ class DiffusionModule(TrainedModule):
     """
 
     kind = KIND
+    monitor = ("validation/loss", "min")
 
     def __init__(
         self,

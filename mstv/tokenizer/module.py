@@ -40,6 +40,7 @@ class TokenizerModule(TrainedModule):
     """
 
     kind = KIND
+    monitor = ("validation/psnr_level0", "max")
 
     def __init__(
         self,
@@ -109,7 +110,8 @@ class TokenizerModule(TrainedModule):
         """Reconstruction PSNR of an episode's frames from each level, in dB, mean of per-frame values."""
         for level, images in enumerate(self.reconstruct(batch.images)):
             psnr = frame_psnr(images[None], batch.images[None]).mean()
-            self.log(f"validation/psnr_level{level}", psnr, prog_bar=level == 0, batch_size=1, sync_dist=True)
+            name = f"validation/psnr_level{level}"
+            self.log(name, psnr, prog_bar=level == 0, batch_size=batch.weight, sync_dist=True)
 
     @torch.no_grad()
     def reconstruct(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B 3 H W"]]:
