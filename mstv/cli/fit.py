@@ -27,6 +27,7 @@ from mstv.callbacks.metrics_csv import MetricsCSV
 from mstv.callbacks.preemption import Preempted, Preemption, requeue
 from mstv.callbacks.rolling_checkpoint import RollingCheckpoint
 from mstv.callbacks.step_progress import StepProgress
+from mstv.callbacks.training_log import TrainingLog
 from mstv.cli.checkpoints import resolve_checkpoint
 from mstv.cli.training_start import checkpoint_to_resume, load_weights_of, wandb_id
 from mstv.errors import UserError
@@ -96,6 +97,7 @@ class FitCLI(LightningCLI):
         if older < 0:
             raise UserError(f"num_older_checkpoints must not be negative, got {older}")
         trainer.callbacks += [  # type: ignore[attr-defined]
+            TrainingLog(),
             StepProgress(),
             RollingCheckpoint(run / "checkpoints", self.config.checkpoint_seconds, older, preemption),
         ]
