@@ -51,7 +51,7 @@ class TrainedModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """See `Optimiser`."""
-        optimiser, schedule = self.optimiser.build(self.parameters())
+        optimiser, schedule = self.optimiser.build(self)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, loaded: dict[str, Any]) -> None:

@@ -152,7 +152,7 @@ def test_training_lowers_the_loss_and_its_checkpoint_samples(tmp_path: Path) -> 
     context, x_t, _, actions = inputs(batch=8)
     # Tokens that the context tells: every frame is the first one.
     tokens = context[:, : ROWS * COLUMNS].repeat(1, 8, 1)
-    optimiser, _ = trained.optimiser.build(trained.parameters())
+    optimiser, _ = trained.optimiser.build(trained)
     losses = []
     for index in range(150):
         batch = StepBatch(0, tokens, actions, index, ("a",) * 8, (0,) * 8)
