@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LEAVES = {"errors", "levels", "keyed_random", "optimiser", "checkpoint", "progress", "token_cells"}
+LEAVES = {"errors", "levels", "keyed_random", "optimiser", "checkpoint", "progress", "token_cells", "device_peak"}
 ALLOWED = {
     "errors": set(),
     "levels": {"errors"},
@@ -16,9 +16,11 @@ ALLOWED = {
     "muon": set(),
     "optimiser": {"errors", "muon"},
     "progress": set(),
+    "device_peak": set(),
     "token_cells": set(),
     "termination": set(),
-    "trained_module": {"checkpoint", "optimiser"},
+    "divergence": {"errors", "data.schema"},
+    "trained_module": {"checkpoint", "divergence", "optimiser"},
     "checkpoint": {"errors"},
     "published": {"errors", "transformer"},
     "transformer": LEAVES,

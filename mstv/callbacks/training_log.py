@@ -40,7 +40,7 @@ class TrainingLog(Callback):
         """What was logged last, by name without `train/`."""
         self._pending: list[dict[str, Any]] = []
         self._sums = np.zeros((2, len(ENTRIES)))
-        self._rates: dict[str, float] = {}
+        self._learning_rate = 0.0
         self._step = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -48,11 +48,8 @@ class TrainingLog(Callback):
         self._step = trainer.global_step
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        """Note the learning rates before the schedule moves on."""
-        groups = optimizer.param_groups
-        self._rates = {
-            "learning_rate" + (f"_{group['name']}" if "name" in group else ""): float(group["lr"]) for group in groups
-        }
+        """Note the learning rate, which all parameters have in common, before the schedule moves on."""
+        self._learning_rate = float(optimizer.param_groups[0]["lr"])
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -68,7 +65,7 @@ class TrainingLog(Callback):
         sums, counts = gather(trainer, torch.from_numpy(self._sums.reshape(-1))).sum(0).view(2, -1).tolist()
         self._sums = np.zeros_like(self._sums)
         means = {name: total / count for name, total, count in zip(ENTRIES, sums, counts, strict=True) if count}
-        self.latest = {**means, **self._rates}
+        self.latest = {**means, "learning_rate": self._learning_rate}
         for logger in trainer.loggers:
             logger.log_metrics({f"train/{name}": value for name, value in self.latest.items()}, step=self._step - 1)
 
