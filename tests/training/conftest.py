@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -94,8 +94,8 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Sets:
 class Run:
     """A run directory of a tiny training, and the processes that train in it."""
 
-    def __init__(self, folder: Path, kind: Kind, sets: Sets) -> None:
-        self.folder, self.kind = folder, kind
+    def __init__(self, folder: Path, kind: Kind, sets: Sets, launcher: "Launcher") -> None:
+        self.folder, self.kind, self._launcher = folder, kind, launcher
         self.record = folder.with_name(f"{folder.name}-record")
         self.seconds = 0.0
         self.values: dict[str, Any] = {
@@ -125,20 +125,21 @@ class Run:
         config.write_text(yaml.safe_dump(self.values))
         return ["fit", "-c", str(config), "--run", str(self.folder), *more]
 
-    def start(self, *more: str, ranks: int = 1, env: dict[str, str] | None = None) -> "subprocess.Popen[str]":
-        """Start the training; with several ranks by torchrun."""
-        program = [sys.executable, "-m"]
+    def start(self, *more: str, ranks: int = 1, env: dict[str, str] | None = None) -> "Ranks":
+        """Start the training; several ranks with the variables that torchrun sets, or with those given for each."""
+        variables: list[dict[str, str]] = [env or {}]
         if ranks > 1:
-            program += ["torch.distributed.run", f"--nproc-per-node={ranks}", f"--master-port={free_port()}", "-m", "--"]
             more = ("--trainer.devices", str(ranks), *more)
-        return spawn([*program, "mstv.cli.main", *self.command(*more)], env)
+            port = str(free_port())
+            variables = [{**torchrun_variables(rank, ranks, port), **(env or {})} for rank in range(ranks)]
+        return Ranks(self._launcher, self.command(*more), variables, self.folder.with_name(f"{self.folder.name}.out"))
 
     def train(self, *more: str, ranks: int = 1) -> str:
         """Train to the end; returns what was said."""
-        process = self.start(*more, ranks=ranks)
-        said = finish(process)
-        assert process.returncode == 0, said
-        return said
+        processes = self.start(*more, ranks=ranks)
+        codes = processes.wait()
+        assert set(codes) == {0}, processes.said()
+        return processes.said()
 
     def lines(self, rank: int = 0) -> list[dict[str, Any]]:
         """What the recorder wrote; the last line may be cut off by a kill."""
@@ -167,57 +168,114 @@ class Run:
         return torch.load(self.folder / "checkpoints" / name, weights_only=True)
 
 
+class Launcher:
+    """See `tests.training.launcher`."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.training.launcher"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            start_new_session=True,
+        )
+        self._answer()
+
+    def order(self, **order: Any) -> Any:
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._answer())
+
+    def _answer(self) -> str:
+        assert self._process.stdout
+        return self._process.stdout.readline()
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
+class Ranks:
+    """The processes of a training, each in a session of its own."""
+
+    def __init__(self, launcher: Launcher, command: list[str], variables: list[dict[str, str]], output: Path) -> None:
+        self._launcher, self._output = launcher, output
+        output.unlink(missing_ok=True)
+        self.processes: list[int] = [
+            launcher.order(command=command, env=each, output=str(output)) for each in variables
+        ]
+        self.codes: list[int | None] = [None] * len(variables)
+
+    def said(self) -> str:
+        return self._output.read_text()
+
+    def poll(self) -> list[int | None]:
+        """Exit codes of those that have ended."""
+        for rank, process in enumerate(self.processes):
+            if self.codes[rank] is None:
+                self.codes[rank] = self._launcher.order(process=process)
+        return self.codes
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait for something that happens before the training ends."""
+        end = time.monotonic() + 180
+        while not condition():
+            if None not in self.poll() or time.monotonic() > end:
+                self.kill()
+                pytest.fail(f"ended or waited too long, {self.codes}: {self.said()}")
+            time.sleep(0.01)
+
+    def wait(self) -> list[int | None]:
+        """Exit codes of all."""
+        end = time.monotonic() + 180
+        while None in self.poll():
+            if time.monotonic() > end:
+                self.kill()
+                pytest.fail(f"hangs, {self.codes}: {self.said()}")
+            time.sleep(0.01)
+        return self.codes
+
+    def kill(self) -> None:
+        """`kill -9` of ranks and workers at once."""
+        for process, code in zip(self.processes, self.codes, strict=True):
+            if code is None:
+                os.killpg(process, signal.SIGKILL)
+        while None in self.poll():
+            time.sleep(0.01)
+
+    def signal(self, number: signal.Signals, rank: int, group: bool = False) -> None:
+        """Signal one rank, or all processes of its session."""
+        (os.killpg if group else os.kill)(self.processes[rank], number)
+
+
+def torchrun_variables(rank: int, ranks: int, port: str) -> dict[str, str]:
+    return {
+        "TORCHELASTIC_RUN_ID": "none",
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "GROUP_RANK": "0",
+        "WORLD_SIZE": str(ranks),
+        "LOCAL_WORLD_SIZE": str(ranks),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+    }
+
+
+@pytest.fixture(scope="session")
+def launcher() -> Iterator[Launcher]:
+    made = Launcher()
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def new_run(tmp_path: Path, sets: Sets) -> Callable[..., Run]:
+def new_run(tmp_path: Path, sets: Sets, launcher: Launcher) -> Callable[..., Run]:
     def make(name: str, kind: Kind) -> Run:
-        return Run(tmp_path / name, kind, sets)
+        return Run(tmp_path / name, kind, sets, launcher)
 
     return make
-
-
-def spawn(command: list[str], env: dict[str, str] | None = None) -> "subprocess.Popen[str]":
-    """A process in a group of its own, which ignores no signal."""
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})},
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-
-
-def finish(process: "subprocess.Popen[str]") -> str:
-    try:
-        said, _ = process.communicate(timeout=180)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        said, _ = process.communicate()
-        pytest.fail(f"hangs: {said}")
-    return said
-
-
-def kill_all(process: "subprocess.Popen[str]") -> None:
-    """`kill -9` of ranks and workers at once."""
-    # torchrun starts each rank in a session of its own.
-    ranks = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
-    for group in {process.pid, *map(int, ranks)}:
-        try:
-            os.killpg(group, signal.SIGKILL)
-        except ProcessLookupError:
-            os.kill(group, signal.SIGKILL)
-    process.communicate()
-
-
-def wait_until(condition: Callable[[], bool], process: "subprocess.Popen[str]", seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        if process.poll() is not None or time.monotonic() > end:
-            os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
-            pytest.fail(f"ended or waited too long: {process.communicate()[0]}")
-        time.sleep(0.01)
 
 
 def free_port() -> int:

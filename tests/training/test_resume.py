@@ -1,12 +1,11 @@
 """A training that is killed goes on as if nothing had happened, to the last bit."""
 
-import random
 from collections.abc import Callable
 
 import pytest
 import torch
 
-from tests.training.conftest import Kind, Run, kill_all, wait_until
+from tests.training.conftest import Kind, Run
 
 KINDS: list[Kind] = ["tokenizer", "diffusion"]
 
@@ -29,9 +28,9 @@ def assert_equal_runs(run: Run, whole: Run, ranks: int = 1) -> None:
 def kill_at(run: Run, line: int, ranks: int) -> None:
     """Train, and kill all processes when rank 0 has written so many lines, and a checkpoint is there."""
     run.seconds = 0.03
-    process = run.start(ranks=ranks)
-    wait_until(lambda: len(run.lines()) >= line and run.last.is_file(), process)
-    kill_all(process)
+    processes = run.start(ranks=ranks)
+    processes.wait_until(lambda: len(run.lines()) >= line and run.last.is_file())
+    processes.kill()
     assert run.checkpoint()["global_step"] < run.values["trainer"]["max_steps"]
     run.seconds = 0.0
 
