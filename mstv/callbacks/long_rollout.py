@@ -1,6 +1,7 @@
 """Long-rollout consistency during training."""
 
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from mstv.callbacks.ema import EMA
 from mstv.callbacks.media import log_curves, log_video, media_path
+from mstv.callbacks.throughput import outside_training
 from mstv.data.latent_shards import LatentStore
 from mstv.data.latents import stack_actions, stack_latents
 from mstv.data.schema import TOKENIZER_COPY, atomic_path
@@ -56,20 +58,25 @@ class LongRollout(Callback):
         self.sampling = sampling
         self.seed = seed
         self._tokenizer: Tokenizer | None = None
+        self._step = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Know a step when it is done."""
+        self._step = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Roll out when it is time, on rank 0."""
-        if trainer.global_step % self.every_steps or not trainer.is_global_zero:
+        # Micro-batches of the next step find the same number.
+        stepped, self._step = trainer.global_step != self._step, trainer.global_step
+        if not stepped or self._step % self.every_steps or not trainer.is_global_zero:
             return
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
         averages = [callback for callback in callbacks if isinstance(callback, EMA)]
+        weights = averages[0].applied(pl_module) if averages else nullcontext()
         try:
-            if averages:
-                with averages[0].applied(pl_module):
-                    self._roll_out(trainer, pl_module)
-            else:
+            with outside_training(trainer), weights:
                 self._roll_out(trainer, pl_module)
         except Exception as error:
             warnings.warn(f"the long rollout at step {trainer.global_step} failed: {error}", stacklevel=2)
@@ -99,7 +106,8 @@ class LongRollout(Callback):
         }
         scalars["rollout/psnr_shuffled"] = float(means["shuffled"].mean())
         for logger in trainer.loggers:
-            logger.log_metrics(scalars, step=trainer.global_step)
+            # Lightning's number of the step that has just been done.
+            logger.log_metrics(scalars, step=trainer.global_step - 1)
 
     def _generate(self, store: LatentStore, keys: list[str], module: Any) -> tuple[Tensor, Tensor]:
         """True and generated level-0 latents (E, T, rows, columns, C) of the frames after the context."""

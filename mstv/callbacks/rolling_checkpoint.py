@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from mstv.callbacks.agreement import Agreement
 from mstv.callbacks.preemption import Preempted, Preemption, Request
+from mstv.callbacks.throughput import outside_training
 from mstv.errors import UserError
 
 LAST = "last.ckpt"
@@ -147,7 +148,8 @@ class RollingCheckpoint(Checkpoint):
     def _save(self, trainer: Trainer, module: LightningModule) -> None:
         (diverging,) = self._agreement.largest(bool(getattr(module, "diverging", False)))
         if not diverging:
-            trainer.save_checkpoint(self._temporary)
+            with outside_training(trainer):
+                trainer.save_checkpoint(self._temporary)
         # Without a new checkpoint the one that is there stays, and a stop is still a stop.
         self._written, self._settled = not diverging, True
 

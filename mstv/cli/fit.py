@@ -27,6 +27,7 @@ from mstv.callbacks.metrics_csv import MetricsCSV
 from mstv.callbacks.preemption import Preempted, Preemption, requeue
 from mstv.callbacks.rolling_checkpoint import RollingCheckpoint
 from mstv.callbacks.step_progress import StepProgress
+from mstv.callbacks.throughput import Throughput
 from mstv.callbacks.training_log import TrainingLog
 from mstv.cli.checkpoints import resolve_checkpoint
 from mstv.cli.training_start import checkpoint_to_resume, load_weights_of, wandb_id
@@ -98,6 +99,7 @@ class FitCLI(LightningCLI):
             raise UserError(f"num_older_checkpoints must not be negative, got {older}")
         trainer.callbacks += [  # type: ignore[attr-defined]
             TrainingLog(),
+            Throughput(),
             StepProgress(),
             RollingCheckpoint(run / "checkpoints", self.config.checkpoint_seconds, older, preemption),
         ]

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -156,11 +157,22 @@ class ResumableLoader(StreamLoader):
     So the position is all the state there is: an iteration begins where the last one stopped, be it at the end of an
     epoch, at `limit_train_batches`, or in another process. Another number of workers or ranks is another sequence,
     unless the stream says otherwise.
+
+    Attributes:
+        wait_seconds: how long all batches together were waited for.
     """
+
+    wait_seconds = 0.0
 
     def __iter__(self) -> Iterator[Any]:
         """The next batches; see `StreamLoader`."""
-        for batch in super().__iter__():
+        batches, end = super().__iter__(), object()
+        while True:
+            began = time.perf_counter()
+            batch = next(batches, end)
+            self.wait_seconds += time.perf_counter() - began
+            if batch is end:
+                return
             # Before the batch is used: a checkpoint taken while it is in work counts it, as Lightning's progress does.
             self._positions.move_to(self._positions.epoch, self._positions.batch + 1)
             yield batch
