@@ -94,7 +94,7 @@ class Workload:
         if self.compiled:
             self.published_forward = torch.compile(self.published, dynamic=False)
             for denoiser in self.denoisers.values():
-                denoiser.compile_blocks()
+                denoiser.transformer.compile_blocks()
 
     def _denoiser(self, mode: str) -> Denoiser:
         torch.manual_seed(0)

@@ -97,10 +97,11 @@ class FitCLI(LightningCLI):
         older = self.config.num_older_checkpoints
         if older < 0:
             raise UserError(f"num_older_checkpoints must not be negative, got {older}")
+        log, throughput = TrainingLog(), Throughput()
         trainer.callbacks += [  # type: ignore[attr-defined]
-            TrainingLog(),
-            Throughput(),
-            StepProgress(),
+            log,
+            throughput,
+            StepProgress(log, throughput),
             RollingCheckpoint(run / "checkpoints", self.config.checkpoint_seconds, older, preemption),
         ]
         return trainer
@@ -146,15 +147,8 @@ def fit(arguments: Sequence[str]) -> None:
     except OSError as error:
         raise UserError(f"--run {run}: cannot be written ({error.strerror}): choose another folder") from None
     if cli.config.compile:
-        compile_blocks(cli.model)
+        cli.model.compile_blocks()
     train(cli, resume)
-
-
-def compile_blocks(module: TrainedModule) -> None:
-    """Compile the blocks; each step of a plan has shapes of its own, and each is compiled once."""
-    torch._dynamo.config.recompile_limit = 1024
-    torch._dynamo.config.accumulated_recompile_limit = 4096
-    module.compile_blocks()
 
 
 def train(cli: FitCLI, resume: Path | None) -> None:

@@ -116,7 +116,7 @@ def prepared(arguments: argparse.Namespace, scored: bool = False) -> Iterator[Ro
         for part in (".", LATENTS, *VIDEO_FOLDERS):
             sweep(folder / part)
         if arguments.compile:
-            module.denoiser.compile_blocks()
+            module.compile_blocks()
         yield RolloutJob(
             folder=folder,
             card=card,

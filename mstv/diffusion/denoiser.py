@@ -152,11 +152,6 @@ class Denoiser(nn.Module):
             state.past = self.transformer.remember(state.context, state.context_condition, layout.context_cells, room)
         return state
 
-    def compile_blocks(self) -> None:
-        """Compile what runs in every step, for each shape of a step that comes along."""
-        for name in ("remember", "recall", "joint"):
-            setattr(self.transformer, name, torch.compile(getattr(self.transformer, name), dynamic=False))
-
     def token_layout(self, layout: StepLayout) -> StepLayout:
         """Where the transformer's tokens of a step stand; here each latent of the step is one token."""
         return layout

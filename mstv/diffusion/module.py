@@ -113,7 +113,7 @@ class DiffusionModule(TrainedModule):
 
     def compile_blocks(self) -> None:
         """Compile the blocks, once for each shape of a plan step that comes along."""
-        self.denoiser.compile_blocks()
+        self.denoiser.transformer.compile_blocks()
 
     def num_samples(self, batch: StepBatch) -> int:
         """Sequences of this rank's batch."""

@@ -73,8 +73,9 @@ class TokenizerModule(TrainedModule):
         self._perceptual = [PerceptualLoss()] if lpips_weight else []
 
     def compile_blocks(self) -> None:
-        """Compile encoder and decoder."""
-        self.tokenizer.compile_blocks()
+        """Compile the blocks of encoder and decoder."""
+        for part in (self.tokenizer.encoder, self.tokenizer.decoder):
+            part.transformer.compile_blocks()
 
     def num_samples(self, batch: FrameBatch) -> int:
         """Frames of this rank's batch."""

@@ -124,11 +124,6 @@ class Tokenizer(nn.Module):
         parts = tokens.split(self.levels.tokens_per_level, 1)
         return [part.unflatten(1, self.levels.grid(level)) for level, part in enumerate(parts)]
 
-    def compile_blocks(self) -> None:
-        """Compile what runs in every step."""
-        for part in (self.encoder, self.decoder):
-            part.transformer.forward = torch.compile(part.transformer.forward, dynamic=False)  # type: ignore[method-assign]
-
     def _cascade(self, tokens: Float[Tensor, "B N C"]) -> Float[Tensor, "B N C"]:
         finest = self.split(tokens)[0]
         grids = pyramid(finest.detach().permute(0, 3, 1, 2), self.levels.num_levels)

@@ -90,6 +90,15 @@ class Transformer(nn.Module):
         x, _ = self._run(last.conditioned, x, condition, cells, past)
         return x, [*pasts, past]
 
+    def compile_blocks(self) -> None:
+        """Compile the blocks: one block for each shape that comes along, which then serves all of them."""
+        # A plan has steps of many shapes, each compiled with and without autograd; the default limit is 8.
+        torch._dynamo.config.recompile_limit = 1024
+        torch._dynamo.config.accumulated_recompile_limit = 4096
+        for block in self.blocks:
+            for name in ("forward", "conditioned", "key_value"):
+                setattr(block, name, torch.compile(getattr(block, name), dynamic=False))
+
     def _run(self, part: Callable[..., Any], *inputs: Any) -> Any:
         """A part of a block, its activations kept for the backward pass or not."""
         if not (self.checkpointing and torch.is_grad_enabled()):
