@@ -1,6 +1,7 @@
 """What a diffusion experiment says of its tokens, read without building a model."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mstv.errors import UserError
 from mstv.levels import Levels
 from mstv.rollout.cost import AttentionMode
-from mstv.rollout.families import family_from_class_path
+from mstv.rollout.families import FAMILIES, family_from_class_path
 from mstv.rollout.plan import PlanFamily
 from mstv.transformer.size import TransformerSize
 
@@ -23,44 +24,50 @@ class Experiment:
     """Pyramid, plan and transformer of a diffusion experiment.
 
     Attributes:
-        path: its YAML.
+        name: its YAML, or its layers joined by +.
         levels: the token pyramid.
         family: the plan with its parameters.
         size: size of the transformer.
         attention: what context tokens see.
     """
 
-    path: Path
+    name: str
     levels: Levels
     family: PlanFamily
     size: TransformerSize
     attention: AttentionMode
 
     @staticmethod
-    def read(path: Path) -> "Experiment":
-        """Read an experiment or the `config.yaml` of a run.
+    def read(paths: Sequence[Path]) -> "Experiment":
+        """Read an experiment, given as layers, or the `config.yaml` of a run.
 
         Raises:
             UserError: a file that is none, a field missing or wrong, a plan that does not fit the levels.
         """
+        name = "+".join(map(str, paths))
         try:
-            found = _File.model_validate(read_yaml(path))
+            found = _File.model_validate(read_layers(paths))
             # Parameters may fit the family, and not the tokens.
             levels = Levels(found.levels.image_size, found.levels.patch_size, found.levels.num_levels)
             family = family_from_class_path(found.plan.class_path, found.plan.init_args)
             plan = family.plan(levels.num_tokens(0))
         except ValidationError as error:
-            raise UserError(f"{path}: {_first(error)}: {EXAMPLE}") from None
+            raise UserError(f"{name}: {_first(error)}: {EXAMPLE}") from None
         except UserError as error:
-            raise UserError(f"{path}: {error}") from None
+            raise UserError(f"{name}: {error}") from None
         if plan.num_levels > levels.num_levels:
             raise UserError(
-                f"{path}: plan: uses {plan.num_levels} levels, but levels.num_levels is {levels.num_levels}: "
+                f"{name}: plan: uses {plan.num_levels} levels, but levels.num_levels is {levels.num_levels}: "
                 "raise it or plan fewer levels"
             )
         arguments = found.model.init_args
         size = TransformerSize(**arguments.size.model_dump())
-        return Experiment(path, levels, family, size, arguments.attention)
+        return Experiment(name, levels, family, size, arguments.attention)
+
+
+def layers(text: str) -> tuple[Path, ...]:
+    """The files of `A.yaml+B.yaml`, or the one file whose name has the + itself."""
+    return (Path(text),) if Path(text).exists() else tuple(map(Path, text.split("+")))
 
 
 class _Strict(BaseModel):
@@ -119,6 +126,43 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"holds no fields: {EXAMPLE}")
     return values
+
+
+def read_layers(paths: Sequence[Path]) -> dict[str, Any]:
+    """The fields of an experiment whose later layers override earlier ones, as `mstv fit -c A -c B` merges them.
+
+    Fields are merged one by one, lists are replaced. A layer with another class keeps the arguments before it that its
+    class knows. Lists that a layer appends to (`callbacks+`) are left under that name.
+
+    Raises:
+        UserError: as `read_yaml`.
+    """
+    merged: dict[str, Any] = {}
+    for path in paths:
+        try:
+            merged = _merged(merged, read_yaml(path))
+        except UserError as error:
+            # The caller names a file that is alone.
+            raise UserError(f"layer {path}: {error}" if len(paths) > 1 else str(error)) from None
+    return merged
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """`above` laid over `below`."""
+    if "class_path" in above and above["class_path"] != below.get("class_path"):
+        below = {"init_args": _known(above["class_path"], below.get("init_args") or {})}
+    merged = dict(below)
+    for name, value in above.items():
+        under = below.get(name)
+        merged[name] = _merged(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _known(class_path: object, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Those of the arguments that a plan family of this class takes; none for any other class."""
+    name = str(class_path).rpartition(".")[2]
+    known = {field.name for kind in FAMILIES.values() if kind.__name__ == name for field in fields(kind)}  # type: ignore[arg-type]
+    return {key: value for key, value in arguments.items() if key in known}
 
 
 def _first(error: ValidationError) -> str:

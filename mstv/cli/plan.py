@@ -32,10 +32,17 @@ FORMATS = (".png", ".pdf", ".svg")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
+    from mstv.cli.experiment import layers
+
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _families()
     parser.add_argument(
-        "experiments", nargs="+", type=Path, metavar="EXPERIMENT", help="YAML of a diffusion experiment"
+        "experiments",
+        nargs="+",
+        type=layers,
+        metavar="EXPERIMENT",
+        help="YAML of a diffusion experiment, config.yaml of a run, or layers A.yaml+B.yaml, which are merged as by "
+        "`mstv fit -c A.yaml -c B.yaml`",
     )
     parser.add_argument("--nfe", type=int, default=50, help="denoiser evaluations per step (default: 50)")
     parser.add_argument("--out", type=Path, help=f"picture to write ({', '.join(FORMATS)})")
@@ -55,9 +62,9 @@ def run(arguments: argparse.Namespace) -> int:
             raise UserError(f"--{name.replace('_', '-')} must be at least {lowest}, got {getattr(arguments, name)}")
     if arguments.out and arguments.out.suffix not in FORMATS:
         raise UserError(f"--out {arguments.out}: must end in {', '.join(FORMATS)}")
-    experiments = [Experiment.read(path) for path in arguments.experiments]
+    experiments = [Experiment.read(paths) for paths in arguments.experiments]
     costs = [cost_of(experiment, arguments.nfe) for experiment in experiments]
-    titles = distinct([experiment.path for experiment in experiments])
+    titles = distinct(arguments.experiments)
     if arguments.out:
         from mstv.rollout.draw import draw_plans
 
@@ -100,10 +107,10 @@ def cost_of(experiment: Experiment, nfe: int) -> PlanCost:
     return PlanCost(plan, size.dim, size.depth, experiment.attention, nfe, size.mlp_ratio)
 
 
-def distinct(paths: Sequence[Path]) -> list[str]:
-    """Short names of files: their stems, or the whole paths where stems are equal."""
-    stems = [path.stem for path in paths]
-    return stems if len(set(stems)) == len(stems) else [str(path) for path in paths]
+def distinct(experiments: Sequence[Sequence[Path]]) -> list[str]:
+    """Short names of experiments: the stems of their layers, or the whole paths where stems are equal."""
+    short = ["+".join(path.stem for path in paths) for paths in experiments]
+    return short if len(set(short)) == len(short) else ["+".join(map(str, paths)) for paths in experiments]
 
 
 def cost_table(titles: Sequence[str], experiments: Sequence[Experiment], costs: Sequence[PlanCost]) -> Table:

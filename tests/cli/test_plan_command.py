@@ -218,10 +218,48 @@ def test_wrong_arguments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_every_shipped_diffusion_experiment_has_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
-    paths = [path for path in sorted(EXPERIMENTS.glob("*.yaml")) if yaml.safe_load(path.read_text()).get("plan")]
-    assert DEMO in paths
+    complete = [path for path in sorted(EXPERIMENTS.rglob("*.yaml")) if "levels" in yaml.safe_load(path.read_text())]
+    paths = [path for path in complete if "plan" in yaml.safe_load(path.read_text())]
+    assert DEMO in paths and len(paths) > 2
     assert main(["plan", *map(str, paths)]) == 0
     assert len(table(capsys.readouterr().out)["plan"]) == len(paths)
+
+
+def test_layers_are_merged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = experiment(tmp_path / "base.yaml")
+    layers = {
+        "joint": {"model": {"init_args": {"attention": "joint"}}},
+        "short": {"plan": {"init_args": {"windows": [1, 4, 16, 64]}}},
+        "packed": {"plan": {"class_path": "FramePack", "init_args": {"num_context_frames": [1, 2, 4]}}},
+        # The frames of context are those of the layer below, whose class has them, too.
+        "mirrored": {"plan": {"class_path": "FramePackMirrored", "init_args": {"num_target_frames": [1, 2, 4]}}},
+    }
+    for name, values in layers.items():
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(values))
+
+    def joined(*names: str) -> str:
+        return "+".join(str(tmp_path / f"{name}.yaml") for name in names)
+
+    arguments = [
+        str(base),
+        joined("base", "joint"),
+        joined("base", "joint", "short"),
+        joined("base", "packed", "mirrored"),
+    ]
+    assert main(["plan", *arguments]) == 0
+    rows = table(capsys.readouterr().out)
+    assert rows[""] == ["base", "base+joint", "base+joint+short", "base+packed+mirrored"]
+    assert rows["attention"] == ["isolated", "joint", "joint", "isolated"]
+    assert rows["parameters"][2] == "windows 1 4 16 64 extra_context_tokens 768"
+    assert rows["parameters"][3] == "num_context_frames 1 2 4 num_target_frames 1 2 4"
+    refused(capsys, ["plan", joined("base", "packed")], "base.yaml+", "num_target_frames is missing")
+    refused(capsys, ["plan", joined("base", "absent")], "layer", "absent.yaml", "No such file")
+    refused(capsys, ["plan", joined("joint")], "joint.yaml", "field levels is missing")
+
+
+def test_a_file_whose_name_has_a_plus(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", str(experiment(tmp_path / "a+b.yaml"))]) == 0
+    assert table(capsys.readouterr().out)[""] == ["a+b"]
 
 
 def test_plan_answers_without_torch() -> None:
