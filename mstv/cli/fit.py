@@ -35,7 +35,6 @@ from mstv.errors import UserError
 from mstv.levels import Levels
 from mstv.rollout.plan import PlanFamily
 from mstv.termination import Terminated
-from mstv.trained_module import TrainedModule
 
 
 class FitCLI(LightningCLI):
