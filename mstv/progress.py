@@ -1,10 +1,11 @@
 """The progress bar of every long command: done of total, rate and time left; a line now and then where no bar fits."""
 
 import threading
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -34,10 +35,15 @@ class _Rate(ProgressColumn):
         return Text(f"{speed:,.1f} {self.unit}/s" if speed else self.unit)
 
 
-class _Bar(Progress):
-    """A bar on stderr, or lines where that is a file or a pipe."""
+class Bar(Progress):
+    """A bar on stderr, or lines where that is a file or a pipe.
+
+    Attributes:
+        remark: a line under the bars; the end of a line where no bar fits.
+    """
 
     def __init__(self, unit: str) -> None:
+        self.remark = ""
         console = Console(stderr=True)
         super().__init__(
             TextColumn("{task.description}"),
@@ -54,16 +60,25 @@ class _Bar(Progress):
         self._stopped = threading.Event()
 
     def add_task(self, *args: Any, **kwargs: Any) -> TaskID:
+        """As in rich; lines count from `completed` on."""
         task = super().add_task(*args, **kwargs)
         self._begun[task] = kwargs.get("completed", 0)
         return task
 
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The bars and the remark."""
+        yield from super().get_renderables()
+        if self.remark:
+            yield Text(self.remark, style="bright_black", no_wrap=True, overflow="ellipsis")
+
     def start(self) -> None:
+        """Show the bar, or begin to tell."""
         super().start()
         if not self.console.is_terminal:
             threading.Thread(target=self._tell, daemon=True).start()
 
     def stop(self) -> None:
+        """Leave the bar standing; the last line has been told."""
         self._stopped.set()
         super().stop()
 
@@ -83,9 +98,11 @@ class _Bar(Progress):
         left = (
             str(timedelta(seconds=round(task.remaining / rate))) if rate and task.remaining is not None else "unknown"
         )
-        return f"{task.description}: {task.completed:,.0f}{of} {self._unit}, {rate:,.1f} {self._unit}/s, ETA {left}"
+        remark = f", {self.remark}" if self.remark else ""
+        line = f"{task.description}: {task.completed:,.0f}{of} {self._unit}, {rate:,.1f} {self._unit}/s, ETA {left}"
+        return line + remark
 
 
-def progress(unit: str) -> Progress:
+def progress(unit: str) -> Bar:
     """A bar on stderr that counts `unit`s, such as frames."""
-    return _Bar(unit)
+    return Bar(unit)

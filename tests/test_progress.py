@@ -22,3 +22,12 @@ def test_lines_where_no_bar_fits(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     # 750 frames since it began, not 1250, in at least 0.2 s, and as many to come.
     rate, left = later[-1].removeprefix("rollout: 1,250 of 2,000 frames, ").split(" frames/s, ETA ")
     assert 0 < float(rate.replace(",", "")) < 3750 and left.startswith("0:00:0")
+
+
+def test_a_remark_ends_the_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(module, "FIRST_LINE_SECONDS", 0.02)
+    with progress("steps") as bar:
+        bar.add_task("training", total=10)
+        bar.remark = "loss 0.5"
+        time.sleep(0.1)
+    assert capsys.readouterr().err.splitlines()[0] == "training: 0 of 10 steps, 0.0 steps/s, ETA unknown, loss 0.5"
