@@ -1,15 +1,16 @@
 """Muon for the weights of linear layers and AdamW for everything else, in one optimiser."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.distributed.tensor import DTensor, Replicate
 from torch.optim import Optimizer
 from torch.optim.adamw import adamw
+
+from mstv.sharding import local, shard_like, whole_like
 
 MuonScale = Literal["match_rms", "original"]
 QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -96,21 +97,21 @@ class MuonAdamW(Optimizer):
         for parameter in parameters:
             if not self.state[parameter]:
                 self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-        gradients = _local([parameter.grad for parameter in parameters if parameter.grad is not None])
-        momenta = _local([self.state[parameter]["momentum_buffer"] for parameter in parameters])
+        gradients = local([parameter.grad for parameter in parameters if parameter.grad is not None])
+        momenta = local([self.state[parameter]["momentum_buffer"] for parameter in parameters])
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
         updates = torch._foreach_lerp(gradients, momenta, group["momentum"])
 
         dtype = torch.float32 if parameters[0].device.type == "cpu" else torch.bfloat16
-        whole = [_gathered(update.to(dtype), parameter) for update, parameter in zip(updates, parameters, strict=True)]
+        whole = [whole_like(update.to(dtype), parameter) for update, parameter in zip(updates, parameters, strict=True)]
         orthogonal = orthogonalise(torch.stack(whole)).to(parameters[0].dtype)
-        parts = [_shard(one, parameter) for one, parameter in zip(orthogonal, parameters, strict=True)]
+        parts = [shard_like(one, parameter) for one, parameter in zip(orthogonal, parameters, strict=True)]
 
         rows, columns = parameters[0].shape
         scale = 0.2 * math.sqrt(max(rows, columns))
         if group["scale"] == "original":
             scale = math.sqrt(max(1, rows / columns))
-        weights = _local(parameters)
+        weights = local(parameters)
         torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(weights, parts, alpha=-group["lr"] * scale)
 
@@ -151,29 +152,3 @@ def orthogonalise(matrices: Float[Tensor, "N R C"]) -> Float[Tensor, "N R C"]:
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x
-
-
-def _local(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """This rank's shards; they share the tensors' memory."""
-    return [tensor.to_local() if isinstance(tensor, DTensor) else tensor for tensor in tensors]
-
-
-def _gathered(part: Tensor, parameter: Tensor) -> Tensor:
-    """The whole matrix of which `part` is this rank's shard."""
-    if not isinstance(parameter, DTensor):
-        return part
-    mesh, placements = parameter.device_mesh, parameter.placements
-    whole = DTensor.from_local(
-        part, mesh, placements, run_check=False, shape=parameter.shape, stride=parameter.stride()
-    )
-    return whole.full_tensor()
-
-
-def _shard(whole: Tensor, parameter: Tensor) -> Tensor:
-    """This rank's shard of a matrix that all ranks have."""
-    if not isinstance(parameter, DTensor):
-        return whole
-    replicated = DTensor.from_local(
-        whole, parameter.device_mesh, [Replicate()] * parameter.device_mesh.ndim, run_check=False
-    )
-    return replicated.redistribute(placements=parameter.placements).to_local()

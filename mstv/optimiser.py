@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from torch import nn
@@ -96,6 +97,29 @@ class Optimiser:
         optimiser = self._muon_adamw(module) if self.kind == "muon_adamw" else self._adamw(list(module.parameters()))
         # A plain function: the schedule's state then holds no object, and the checkpoint stays weights_only.
         return optimiser, LambdaLR(optimiser, lambda step: self.factor(step))
+
+    def impose(self, optimiser: Optimizer, schedule: LambdaLR) -> None:
+        """Make an optimiser whose state was loaded follow these settings, not those that it was saved with."""
+        schedule.base_lrs = [self.learning_rate for _ in optimiser.param_groups]
+        for group in optimiser.param_groups:
+            group["initial_lr"] = self.learning_rate
+            group["lr"] = self.learning_rate * self.factor(schedule.last_epoch)
+            group["weight_decay"] = self.weight_decay if group["params"][0].ndim > 1 else 0.0
+            if "scale" in group:
+                group["scale"] = self.muon_scale
+
+    def check_kind(self, state: dict[str, Any], path: Path) -> None:
+        """Refuse the loaded state of an optimiser of the other kind.
+
+        Raises:
+            UserError: it is.
+        """
+        found = "muon_adamw" if any("algorithm" in group for group in state["param_groups"]) else "adamw"
+        if found != self.kind:
+            raise UserError(
+                f"{path}: field kind of the optimiser is {found}, this training has {self.kind}: "
+                f"set model.init_args.optimiser.kind to {found} or train in another run directory"
+            )
 
     def _muon_adamw(self, module: nn.Module) -> MuonAdamW:
         # By identity, in order and once each: layers may share a weight.

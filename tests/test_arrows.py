@@ -13,14 +13,15 @@ ALLOWED = {
     "errors": set(),
     "levels": {"errors"},
     "keyed_random": set(),
-    "muon": set(),
+    "sharding": set(),
+    "muon": {"sharding"},
     "optimiser": {"errors", "muon"},
     "progress": set(),
     "device_peak": set(),
     "token_cells": set(),
     "termination": set(),
     "divergence": {"errors", "data.schema"},
-    "trained_module": {"checkpoint", "divergence", "optimiser"},
+    "trained_module": {"checkpoint", "divergence", "optimiser", "sharding"},
     "checkpoint": {"errors"},
     "published": {"errors", "transformer"},
     "transformer": LEAVES,
@@ -31,7 +32,7 @@ ALLOWED = {
     "diffusion": LEAVES | {"transformer", "rollout"},
     "compare": {"errors", "data.results", "data.schema", "data.video", "__init__"},
     "callbacks": LEAVES
-    | {"rollout", "data", "metrics", "tokenizer.module", "tokenizer.tokenizer", "diffusion.sample_step"},
+    | {"sharding", "rollout", "data", "metrics", "tokenizer.module", "tokenizer.tokenizer", "diffusion.sample_step"},
 }
 COMBINING = {"tokenizer/module.py", "diffusion/module.py"}
 
