@@ -1,6 +1,6 @@
 """Means of per-frame values as a function of the horizon, right on one process and on many."""
 
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -31,8 +31,19 @@ class HorizonMetric(Metric):
         max_horizon: largest horizon that `update` may be given.
     """
 
+    name: ClassVar[str]
+    """As in result files, such as psnr."""
+    version: ClassVar[int] = 1
+    """Grows when the same videos would get other numbers."""
+    unit: ClassVar[str]
+    """Unit and range of a value."""
+    source: ClassVar[str]
+    """The paper or definition."""
+    temporal: ClassVar[bool] = False
+    """Whether a frame's value depends on the frames before it, so that frames cannot be measured one by one."""
+
     is_differentiable = False
-    higher_is_better = True
+    higher_is_better: bool | None = True
     full_state_update = False
     total: Tensor
     count: Tensor
@@ -47,9 +58,25 @@ class HorizonMetric(Metric):
 
     def measure(
         self, prediction: Float[Tensor, "B T 3 H W"], target: Float[Tensor, "_ _ 3 _ _"]
-    ) -> tuple[Float[Tensor, "B T"], Float[Tensor, "B T"] | None]:
-        """Value of each frame, and its mean squared error where the metric pools that."""
+    ) -> Float[Tensor, "B T"]:
+        """Value of each frame; finite for all videos in [0, 1]. Arguments and errors as `update`."""
         raise NotImplementedError
+
+    def card(self) -> dict[str, Any]:
+        """What defines the number, as a plain dict that JSON can hold."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "unit": self.unit,
+            "better": {True: "higher", False: "lower", None: "near zero"}[self.higher_is_better],
+            "aggregation": f"mean of per-frame {self.name} over frames at the same horizon",
+            "resize": "none",
+            "source": self.source,
+        } | self.definition()
+
+    def definition(self) -> dict[str, Any]:
+        """A subclass's own entries of the card: backbone, resize, thresholds."""
+        return {}
 
     def update(
         self,
@@ -74,16 +101,11 @@ class HorizonMetric(Metric):
                 f"horizons {horizon.min()}..{horizon.max()} do not lie in 1..{self.max_horizon}: "
                 "leave context frames out, or raise max_horizon"
             )
-        values, squared_error = self.measure(prediction, target)
-        index = horizon.to(self.total.device) - 1
-        self._add("total", index, values)
-        self._add("count", index, torch.ones_like(values))
-        if squared_error is not None:
-            self._add("squared_error", index, squared_error)
+        self._accumulate(horizon.to(self.total.device) - 1, self.measure(prediction, target))
 
-    def _add(self, state: str, index: Int[Tensor, " T"], values: Float[Tensor, "B T"]) -> None:
-        accumulated: Tensor = getattr(self, state)
-        accumulated.index_add_(0, index, values.sum(0).to(accumulated))
+    def _accumulate(self, index: Int[Tensor, " T"], values: Float[Tensor, "B T"]) -> None:
+        self.total.index_add_(0, index, values.sum(0).to(self.total))
+        self.count.index_add_(0, index, torch.full_like(index, len(values)))
 
     def compute(self) -> HorizonCurve:
         """The curve over all frames of all processes; empty if there were none."""

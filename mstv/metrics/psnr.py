@@ -1,7 +1,9 @@
 """Peak signal-to-noise ratio of video frames."""
 
+from typing import Any
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from mstv.metrics.horizon import HorizonCurve, HorizonMetric
@@ -38,9 +40,12 @@ def frame_psnr(prediction: Float[Tensor, "B T 3 H W"], target: Float[Tensor, "_ 
 class FramePSNR(HorizonMetric):
     """Mean PSNR of frames by horizon, and beside it the PSNR of the squared error pooled over the frames.
 
-    The mean of dB is what papers report; the pooled value does not let a few nearly identical frames dominate.
+    Videos (B, T, 3, H, W) in [0, 1]; values in dB, at most `MAX_PSNR`. The mean of dB is what papers report; the
+    pooled value does not let a few nearly identical frames dominate.
     """
 
+    name, unit = "psnr", "dB, at most 100"
+    source = "peak signal-to-noise ratio, peak 1, over RGB"
     squared_error: Tensor
 
     def __init__(self, max_horizon: int = 1024) -> None:
@@ -49,10 +54,20 @@ class FramePSNR(HorizonMetric):
 
     def measure(
         self, prediction: Float[Tensor, "B T 3 H W"], target: Float[Tensor, "_ _ 3 _ _"]
-    ) -> tuple[Float[Tensor, "B T"], Float[Tensor, "B T"] | None]:
-        """PSNR in dB and mean squared error of each frame."""
-        mse = frame_mse(prediction, target)
-        return psnr_of_mse(mse), mse
+    ) -> Float[Tensor, "B T"]:
+        """PSNR of each frame in dB."""
+        return frame_psnr(prediction, target)
+
+    def definition(self) -> dict[str, Any]:
+        """The pooled value, and the cap."""
+        return {
+            "aggregation": "mean of per-frame PSNR over frames at the same horizon; PSNR of the pooled error beside it",
+            "identical_frames": MAX_PSNR,
+        }
+
+    def _accumulate(self, index: Int[Tensor, " T"], values: Float[Tensor, "B T"]) -> None:
+        super()._accumulate(index, values)
+        self.squared_error.index_add_(0, index, (10 ** (-values / 10)).sum(0).to(self.squared_error))
 
     def compute(self) -> HorizonCurve:
         """The curve with `pooled` filled in."""

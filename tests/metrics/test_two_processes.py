@@ -1,0 +1,87 @@
+"""Every metric reduces over two processes to what one process computes."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed
+import torch.multiprocessing
+from torch import Tensor
+
+from mstv.metrics import (
+    FrameColour,
+    FrameDINO,
+    FrameFrechet,
+    FrameFrozen,
+    FrameLPIPS,
+    FramePSNR,
+    FrameSharpness,
+    FrameSSIM,
+    FrechetMetric,
+    HorizonMetric,
+    RevisitConsistency,
+    VideoFrechet,
+    find_revisits,
+)
+from tests.metrics.scenes import swings, walk
+from tests.metrics.test_dino import small
+from tests.metrics.test_distribution import Pooled
+from tests.metrics.test_lpips import network
+
+Metrics = dict[str, HorizonMetric | FrechetMetric]
+EPISODES, FRAMES = 3, 8
+
+
+def metrics() -> Metrics:
+    plain: list[type[HorizonMetric]] = [FramePSNR, FrameSSIM, FrameSharpness, FrameColour, FrameFrozen]
+    found: list[HorizonMetric | FrechetMetric] = [kind(max_horizon=FRAMES + 2) for kind in plain]
+    found += [FrameLPIPS(network("alexnet")), FrameDINO(small())]
+    found += [kind(Pooled(), horizons=(4,), clip=4) for kind in (FrameFrechet, VideoFrechet)]
+    return {metric.name: metric for metric in found}
+
+
+def videos() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    target = torch.rand(EPISODES, FRAMES, 3, 32, 32, generator=generator)
+    return (target + 0.2 * torch.randn(target.shape, generator=generator)).clamp(0, 1), target
+
+
+def results(episodes: list[int], last: dict[int, int]) -> dict[str, np.ndarray]:
+    """What the metrics compute of these episodes, episode e having `last[e]` frames."""
+    found = metrics()
+    prediction, target = videos()
+    for episode in episodes:
+        part = (slice(episode, episode + 1), slice(last[episode]))
+        for metric in found.values():
+            metric.update(prediction[part], target[part], torch.arange(1, 1 + last[episode]))
+    revisits = RevisitConsistency(FramePSNR())
+    for episode in episodes:
+        true, poses = walk(swings(6, 4 + 4 * episode), world=episode)
+        revisits.update((0.8 * true + 0.02 * episode).clamp(0, 1), true, find_revisits(poses, context=4))
+    answers = {}
+    for name, metric in {**found, "revisits": revisits}.items():
+        for field, value in metric.compute()._asdict().items():
+            if value is not None:
+                answers[f"{name}.{field}"] = value
+    return answers
+
+
+def reduce_on_rank(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    episodes, last = [[0], [1, 2]][rank], {0: FRAMES, 1: FRAMES - 2, 2: FRAMES - 2}  # unequal shares and horizons
+    np.savez(f"{folder}/{rank}.npz", **results(episodes, last))
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_reduce_to_the_whole(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(reduce_on_rank, (str(tmp_path),), nprocs=2)
+    expected = results([0, 1, 2], {0: FRAMES, 1: FRAMES - 2, 2: FRAMES - 2})
+    assert expected["psnr.num_frames"].tolist() == [3] * (FRAMES - 2) + [1] * 2
+    assert expected["fvd.num_samples"].tolist() == [EPISODES]
+    assert expected["revisits.num_pairs"].sum() > 20
+    for rank in (0, 1):
+        got = np.load(tmp_path / f"{rank}.npz")
+        assert set(got) == set(expected)
+        for name, value in expected.items():
+            np.testing.assert_allclose(got[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
