@@ -6,8 +6,8 @@ from typing import get_args
 import numpy as np
 from jaxtyping import Float, Int
 
-from mstv.compare.comparison import Comparison, Entry
-from mstv.data.results import GroundTruth, Series, bootstrap_interval, episode_curves
+from mstv.compare.comparison import BoundOwner, Comparison
+from mstv.data.results import EpisodeCurves, GroundTruth, Series, bootstrap_interval, episode_curves
 
 METRIC_TITLES = {"psnr": "PSNR (dB)", "ssim": "SSIM"}
 SERIES_TITLES: dict[str, str] = {
@@ -15,6 +15,9 @@ SERIES_TITLES: dict[str, str] = {
     "upper_bound": "upper bound (decoded true latents)",
     "lower_bound": "lower bound (shuffled true latents)",
 }
+SPREAD = 1.25
+"""An averaged curve at horizon h is the mean over the horizons from h / SPREAD to h * SPREAD."""
+POINTS_PER_OCTAVE = 8
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,9 @@ class Curve:
     """Mean over episodes of one metric at each horizon, and its 95 % interval."""
 
     run: int | None
-    """Index of the run; None for bounds that all runs share."""
+    """Index of the run whose colour it takes; None for bounds that all runs share."""
+    runs: tuple[int, ...]
+    """Runs that it belongs to."""
     label: str
     series: Series
     horizon: Int[np.ndarray, " H"]
@@ -45,8 +50,12 @@ class Panel:
         return METRIC_TITLES.get(self.metric, self.metric)
 
 
-def panels(comparison: Comparison) -> list[Panel]:
+def panels(comparison: Comparison, averaged: bool = False) -> list[Panel]:
     """A panel for each ground truth and metric that was scored; of one ground truth together, raw first.
+
+    Args:
+        comparison: the runs.
+        averaged: over neighbouring horizons, see `SPREAD`, at a few horizons; otherwise at each.
 
     Raises:
         UserError: a run's scores are damaged.
@@ -54,19 +63,37 @@ def panels(comparison: Comparison) -> list[Panel]:
     found = []
     for truth in get_args(GroundTruth):
         for metric in comparison.metrics:
-            curves = [_curve(entry, run, metric, truth, "generated") for run, entry in enumerate(comparison.entries)]
+            curves = []
+            for run, entry in enumerate(comparison.entries):
+                curves.append(_curve(BoundOwner((run,), entry, entry.label), metric, truth, "generated", averaged))
             for series in ("upper_bound", "lower_bound"):
-                curves += [_curve(entry, run, metric, truth, series) for run, entry in comparison.bound_owners]
+                curves += [_curve(owner, metric, truth, series, averaged) for owner in comparison.bound_owners]
             if kept := tuple(curve for curve in curves if curve):
                 found.append(Panel(metric, truth, kept))
     return found
 
 
-def _curve(entry: Entry, run: int | None, metric: str, truth: GroundTruth, series: Series) -> Curve | None:
-    scored = episode_curves(entry.scores, metric, truth, series)
-    if scored is None:
+def series_label(owner: BoundOwner, series: Series) -> str:
+    """What a curve or a row of a table is called."""
+    if series == "generated":
+        return owner.label
+    return ": ".join(filter(None, [owner.label, SERIES_TITLES[series]]))
+
+
+def _curve(owner: BoundOwner, metric: str, truth: GroundTruth, series: Series, averaged: bool) -> Curve | None:
+    scores = episode_curves(owner.entry.scores, metric, truth, series)
+    if scores is None:
         return None
-    label = SERIES_TITLES[series] if run is None else entry.label
-    if run is not None and series != "generated":
-        label = f"{entry.label}, {SERIES_TITLES[series]}"
-    return Curve(run, label, series, scored.horizon, scored.values.mean(0), bootstrap_interval(scored.values))
+    if averaged:
+        scores = _averaged(scores)
+    mean, interval = scores.values.mean(0), bootstrap_interval(scores.values)
+    return Curve(owner.run, owner.runs, series_label(owner, series), series, scores.horizon, mean, interval)
+
+
+def _averaged(scores: EpisodeCurves) -> EpisodeCurves:
+    first, last = scores.horizon[0], scores.horizon[-1]
+    points = 1 + int(np.ceil(np.log2(last / first) * POINTS_PER_OCTAVE))
+    horizons = np.unique(np.round(np.geomspace(first, last, points)).astype(scores.horizon.dtype))
+    windows = [(scores.horizon >= h / SPREAD) & (scores.horizon <= h * SPREAD) for h in horizons]
+    values = np.stack([scores.values[:, window].mean(1) for window in windows], axis=1)
+    return EpisodeCurves(scores.episodes, horizons, values)

@@ -6,8 +6,8 @@ from typing import get_args
 from rich.table import Table
 from rich.text import Text
 
-from mstv.compare.comparison import Comparison, Entry
-from mstv.compare.curves import METRIC_TITLES, SERIES_TITLES
+from mstv.compare.comparison import BoundOwner, Comparison, Entry
+from mstv.compare.curves import METRIC_TITLES, series_label
 from mstv.data.results import GroundTruth, Series, SeriesSummary, WindowMean
 
 DIGITS = {"psnr": 2, "ssim": 3}
@@ -67,24 +67,24 @@ def score_tables(comparison: Comparison) -> list[ScoreTable]:
 
 
 def _score_table(comparison: Comparison, metric: str, truth: GroundTruth) -> ScoreTable:
-    owners: list[tuple[Series, int | None, Entry]] = [("upper_bound", *owner) for owner in comparison.bound_owners]
-    owners += [("generated", run, entry) for run, entry in enumerate(comparison.entries)]
-    owners += [("lower_bound", *owner) for owner in comparison.bound_owners]
-    found = [(series, run, entry, _summary(entry, metric, truth, series)) for series, run, entry in owners]
-    present = [(series, run, entry, summary) for series, run, entry, summary in found if summary]
+    runs = [BoundOwner((run,), entry, entry.label) for run, entry in enumerate(comparison.entries)]
+    owners: list[tuple[Series, BoundOwner]] = [("upper_bound", owner) for owner in comparison.bound_owners]
+    owners += [("generated", owner) for owner in runs]
+    owners += [("lower_bound", owner) for owner in comparison.bound_owners]
+    found = [(series, owner, series_summary(owner.entry, metric, truth, series)) for series, owner in owners]
+    present = [(series, owner, summary) for series, owner, summary in found if summary]
     horizons = sorted({window.horizon for *_, summary in present for window in summary.horizons})
     pooled = any(summary.pooled is not None for *_, summary in present)
-    rows = []
-    for series, run, entry, summary in present:
-        label = SERIES_TITLES[series] if run is None else entry.label
-        if run is not None and series != "generated":
-            label = f"{entry.label}, {SERIES_TITLES[series]}"
-        rows.append(Row(label, series, run, _cells(summary, horizons, pooled)))
+    rows = [
+        Row(series_label(owner, series), series, owner.run, _cells(summary, horizons, pooled))
+        for series, owner, summary in present
+    ]
     columns = (*map(str, horizons), "all", *(["pooled"] if pooled else []))
     return ScoreTable(metric, truth, columns, _mark_best(rows))
 
 
-def _summary(entry: Entry, metric: str, truth: GroundTruth, series: Series) -> SeriesSummary | None:
+def series_summary(entry: Entry, metric: str, truth: GroundTruth, series: Series) -> SeriesSummary | None:
+    """One metric of a run as summarised, or None if it was not scored."""
     for part in entry.evaluation.summary.values:
         if (part.metric, part.ground_truth, part.series) == (metric, truth, series):
             return part

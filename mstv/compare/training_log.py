@@ -23,8 +23,18 @@ class LoggedCurve:
     values_per_point: int
 
 
-def read_training_log(path: Path) -> list[LoggedCurve]:
-    """Curves of a `metrics.csv`, in the order of its columns; none if there is no file.
+@dataclass(frozen=True)
+class TrainingLog:
+    """A `metrics.csv`."""
+
+    curves: tuple[LoggedCurve, ...] = ()
+    """In the order of its columns."""
+    num_steps: int | None = None
+    """The last step that was logged; None if none was."""
+
+
+def read_training_log(path: Path) -> TrainingLog:
+    """Read a `metrics.csv`; empty if there is no file.
 
     Rows are sparse: a row fills only the columns that were logged together.
 
@@ -32,7 +42,7 @@ def read_training_log(path: Path) -> list[LoggedCurve]:
         UserError: no `step` column, or a cell that is not a number.
     """
     if not path.is_file():
-        return []
+        return TrainingLog()
     with path.open(newline="") as file:
         reader = csv.DictReader(file)
         names = reader.fieldnames or []
@@ -49,7 +59,9 @@ def read_training_log(path: Path) -> list[LoggedCurve]:
                             f"{path}: line {reader.line_num}, column {name}: {row[name]!r} at step {row['step']!r} "
                             "is not a number: mend or move the file"
                         ) from None
-    return [_thin(name, logged) for name, logged in points.items() if logged]
+    steps = [step for logged in points.values() for step, _ in logged]
+    curves = tuple(_thin(name, logged) for name, logged in points.items() if logged)
+    return TrainingLog(curves, int(max(steps)) if steps else None)
 
 
 def _thin(name: str, logged: list[tuple[float, float]]) -> LoggedCurve:

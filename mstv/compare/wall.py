@@ -9,6 +9,7 @@ from urllib.parse import quote
 import numpy as np
 
 from mstv.compare.comparison import Comparison
+from mstv.compare.revisits import Revisits, read_revisits
 from mstv.data.results import EpisodeCurves, episode_curves
 
 
@@ -34,6 +35,8 @@ class WallRow:
 
     episode: str
     screens: tuple[Screen, ...]
+    revisits: Revisits | None
+    """None where the episode's poses are unknown."""
 
 
 def wall(comparison: Comparison, page: Path, embed: bool = False) -> list[WallRow]:
@@ -45,6 +48,7 @@ def wall(comparison: Comparison, page: Path, embed: bool = False) -> list[WallRo
         embed: put the videos into the page instead of linking them.
     """
     scored = [episode_curves(entry.scores, "psnr", "raw", "generated") for entry in comparison.entries]
+    revisits = read_revisits(comparison)
     rows = []
     for episode in comparison.card.episodes:
         truths = [entry.evaluation.truth(episode) for entry in comparison.entries]
@@ -56,7 +60,7 @@ def wall(comparison: Comparison, page: Path, embed: bool = False) -> list[WallRo
             mean = sum(psnr) / len(psnr) if psnr else None
             screens.append(Screen(entry.label, run, _source(video, page, embed), str(video), psnr, mean))
         if any(screen.source for screen in screens):
-            rows.append(WallRow(episode, tuple(screens)))
+            rows.append(WallRow(episode, tuple(screens), revisits.get(episode)))
     return rows
 
 

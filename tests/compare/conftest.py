@@ -12,9 +12,25 @@ import pytest
 from mstv.data import results
 from mstv.data.results import Card
 
+NUM_BARS = 8
+
+
+def draw_number(frame: np.ndarray, number: int) -> None:
+    """Write `number` into the upper quarter of a picture (H, W, 3), as `NUM_BARS` bars: white is a one."""
+    width = frame.shape[1] // NUM_BARS
+    for bar in range(NUM_BARS):
+        frame[: len(frame) // 4, bar * width : (bar + 1) * width] = 255 * (number >> bar & 1)
+
+
+def read_number(picture: np.ndarray) -> int:
+    """The number in a picture (H, W, 3) of any size that shows such a frame whole."""
+    height, width = picture.shape[:2]
+    bars = [picture[height // 8, int((bar + 0.5) * width / NUM_BARS)].mean() > 127 for bar in range(NUM_BARS)]
+    return sum(int(lit) << bar for bar, lit in enumerate(bars))
+
 
 def write_video(path: Path, num_frames: int, size: int, noise: float, seed: int, fps: int = 20) -> None:
-    """A square that walks over a striped ground, more and more noisy."""
+    """A square that walks over a striped ground, more and more noisy; from 64 pixels on with `draw_number` above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(seed)
     rows, columns = np.mgrid[:size, :size]
@@ -27,6 +43,8 @@ def write_video(path: Path, num_frames: int, size: int, noise: float, seed: int,
             ground[: size // 3] = (130, 180, 235)
             x, y = (int(size * (0.4 + 0.3 * wave(t / 20 + seed))) for wave in (np.cos, np.sin))
             ground[(abs(rows - y) < size // 8) & (abs(columns - x) < size // 8)] = (210, 90, 60)
+            if size >= 64:
+                draw_number(ground, t)
             frame = ground + random.normal(0, 1 + noise * t, ground.shape)
             image = av.VideoFrame.from_ndarray(frame.clip(0, 255).astype(np.uint8), format="rgb24")
             container.mux(stream.encode(image))
@@ -43,9 +61,13 @@ def make_run(
     videos: bool = True,
     truths: tuple[results.GroundTruth, ...] = ("raw",),
     training_rows: int = 30,
+    revisits: bool = False,
     **changes: object,
 ) -> Path:
-    """A whole run; `quality` is added to its PSNR, `changes` are fields of its card."""
+    """A whole run; `quality` is added to its PSNR, `changes` are fields of its card.
+
+    With `revisits`, the last eight frames of every episode show again what its first eight did.
+    """
     episodes = tuple(f"walk-{index}" for index in range(num_episodes))
     fields: dict[str, object] = {
         "protocol": "long",
@@ -102,6 +124,10 @@ def make_run(
         if videos:
             write_video(evaluation / results.VIDEOS / f"{episode}.mp4", end, size, noise=0.1, seed=index)
             write_video(evaluation / results.TRUTH / f"{episode}.mp4", end, size, noise=0, seed=index)
+    if revisits:
+        first_seen = np.arange(end)
+        first_seen[-8:] = np.arange(8)
+        results.write_revisits(evaluation, dict.fromkeys(episodes, first_seen), context)
     results.merge_scores(evaluation)
     results.summarise(evaluation, rollout_seconds=12.5)
     if training_rows:

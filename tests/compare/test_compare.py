@@ -8,10 +8,9 @@ import pytest
 
 from mstv.cli import compare
 from mstv.compare.comparison import Comparison
-from mstv.compare.curves import panels
+from mstv.compare.curves import SPREAD, panels
 from mstv.compare.plot import plot_curves
 from mstv.compare.score_table import score_tables
-from mstv.compare.training_log import MAX_POINTS, read_training_log
 from mstv.data import results
 from mstv.errors import UserError
 
@@ -78,11 +77,26 @@ def test_same_run_twice_and_same_names(new_run):
     assert [entry.label for entry in Comparison.read([run, other]).entries] == ["a/model", "b/model"]
 
 
-def test_half_written_evaluation_is_named(new_run):
-    run = new_run("first", videos=False)
-    (results.evaluation_folder(run, "long") / results.SUMMARY).unlink()
-    with pytest.raises(UserError, match=r"evaluation/long: .*half-written"):
-        Comparison.read([run])
+def test_half_written_evaluation_is_named_or_left_out(new_run, tmp_path, capsys):
+    whole, half, fresh = new_run("whole", videos=False), new_run("half", videos=False), tmp_path / "fresh"
+    (results.evaluation_folder(half, "long") / results.SUMMARY).unlink()
+    (fresh / "checkpoints").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"half/evaluation/long: .*half-written.*resumes$"):
+        Comparison.read([half])
+    with pytest.raises(UserError, match=r"half/.*half-written.*--skip-incomplete \(2 of 3 runs are incomplete\)"):
+        Comparison.read([whole, half, fresh], "long")
+    with pytest.raises(UserError, match=r"fresh: has no evaluation"):
+        Comparison.read([whole, fresh])
+    comparison = Comparison.read([half, whole, fresh], skip_incomplete=True)
+    assert [entry.label for entry in comparison.entries] == ["whole"] and len(comparison.left_out) == 2
+    assert command(whole, half, fresh, "--skip-incomplete", "--out", tmp_path / "page.html") == 0
+    told = capsys.readouterr().err
+    assert told.count("left out: ") == 2 and "half-written" in told and "fresh" in told
+    page = (tmp_path / "page.html").read_text()
+    assert "2 of 3 runs" in page and "half-written" in page
+    for runs in ([half], [half, fresh], [fresh]):
+        with pytest.raises(UserError):
+            Comparison.read(runs, skip_incomplete=True)
 
 
 def test_output_that_is_a_folder_is_refused(new_run, tmp_path):
@@ -113,8 +127,12 @@ def test_curves_are_means_of_the_scores(new_run):
 
 def test_bounds_are_drawn_per_run_where_tokenizers_differ(new_run):
     runs = [new_run("first", videos=False), new_run("second", videos=False, tokenizer_sha256="e" * 64)]
-    owners = [curve.run for curve in panels(Comparison.read(runs))[0].curves if curve.series == "upper_bound"]
-    assert owners == [0, 1]
+    runs.append(new_run("third", videos=False, tokenizer_sha256="e" * 64))
+    curves = [curve for curve in panels(Comparison.read(runs))[0].curves if curve.series == "upper_bound"]
+    assert [(curve.run, curve.runs) for curve in curves] == [(0, (0,)), (1, (1, 2))]
+    assert [curve.label.split(":")[0] for curve in curves] == ["first", "second and 1 more"]
+    rows = [row.label for row in score_tables(Comparison.read(runs))[0].rows]
+    assert len(rows) == 7 and rows[1] == curves[1].label
 
 
 def test_best_run_is_marked(new_run):
@@ -125,23 +143,15 @@ def test_best_run_is_marked(new_run):
         assert all(marked.pop("strong")) and not any(any(cells) for cells in marked.values())
 
 
-def test_training_log_is_sparse_and_thinned(new_run, tmp_path):
-    curves = {curve.name: curve for curve in read_training_log(new_run("first", videos=False) / results.TRAINING)}
-    assert list(curves) == ["train/loss", "val/loss", "lr-AdamW"]
-    assert len(curves["train/loss"].value) == 30 and len(curves["val/loss"].value) == 6
-    assert curves["val/loss"].step == [200, 450, 700, 950, 1200, 1450]
-    path = tmp_path / "metrics.csv"
-    path.write_text("step,loss\n" + "".join(f"{i},{i % 2}\n" for i in range(2 * MAX_POINTS)) + "5000,nan\n")
-    (curve,) = read_training_log(path)
-    assert curve.values_per_point == 3 and len(curve.value) <= MAX_POINTS
-    assert curve.value[0] == pytest.approx(1 / 3) and curve.value[-1] is None
-    path.write_text("step,loss\n1,high\n")
-    with pytest.raises(UserError, match=r"metrics.csv: line 2, column loss: 'high'"):
-        read_training_log(path)
-    path.write_text("loss\n1\n")
-    with pytest.raises(UserError, match="column step is missing"):
-        read_training_log(path)
-    assert read_training_log(tmp_path / "none.csv") == []
+def test_averaged_curves_are_means_over_neighbouring_horizons(new_run):
+    comparison = Comparison.read([new_run("first", videos=False, end=200)])
+    every, few = (panels(comparison, averaged)[0].curves[0] for averaged in (False, True))
+    assert few.horizon[0] == 1 and few.horizon[-1] == 192 and len(few.horizon) < 60 < len(every.horizon)
+    assert few.mean[0] == every.mean[0]
+    at = list(few.horizon).index(192)
+    window = (every.horizon >= 192 / SPREAD) & (every.horizon <= 192 * SPREAD)
+    assert few.mean[at] == pytest.approx(every.mean[window].mean())
+    assert few.interval is not None and (few.interval[0] <= few.mean).all() and (few.mean <= few.interval[1]).all()
 
 
 def test_plot_is_a_png_of_some_size(new_run, tmp_path):

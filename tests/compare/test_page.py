@@ -117,7 +117,8 @@ def test_data_block_holds_what_is_drawn(new_run, page_path):
     assert {(panel["metric"], panel["truth"]) for panel in data["panels"]} == {
         (metric, truth) for metric in ("psnr", "ssim") for truth in ("raw", "decoded")
     }
-    curve = data["panels"][0]["curves"][0]
+    assert {panel["detail"] for panel in data["panels"]} == {"averaged", "frames"}
+    curve = next(panel for panel in data["panels"] if panel["detail"] == "frames")["curves"][0]
     assert curve["x"] == list(range(1, 25)) and len(curve["y"]) == len(curve["low"]) == len(curve["high"]) == 24
     assert [[len(strip) for strip in row] for row in data["strips"]] == [[0, 24, 24]] * 2
     assert [quantity["name"] for quantity in data["training"]] == ["train/loss", "val/loss", "lr-AdamW"]

@@ -29,6 +29,7 @@ from mstv.data.results.run import Evaluation, Run, begin_evaluation, evaluation_
 from mstv.data.results.scores import (
     SCORES,
     EpisodeCurves,
+    Incomplete,
     Series,
     episode_curves,
     episode_scores,
@@ -65,6 +66,7 @@ __all__ = [
     "EpisodeCurves",
     "Evaluation",
     "GroundTruth",
+    "Incomplete",
     "MetricNote",
     "PlanNote",
     "Run",

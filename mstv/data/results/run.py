@@ -23,7 +23,7 @@ from mstv.data.results.layout import (
     VIDEOS,
 )
 from mstv.data.results.revisits import read_revisits
-from mstv.data.results.scores import half_written, read_scores
+from mstv.data.results.scores import Incomplete, half_written, read_scores
 from mstv.data.results.summary import Summary
 from mstv.data.schema import temporary_path
 from mstv.errors import UserError
@@ -83,12 +83,13 @@ class Run:
         """The evaluation of a protocol.
 
         Raises:
-            UserError: there is none, it is half-written, or a file is damaged or of another version.
+            Incomplete: there is none, or it is half-written.
+            UserError: a file is damaged or of another version.
         """
         folder = evaluation_folder(self.folder, protocol)
         if protocol not in self.protocols:
             known = ", ".join(self.protocols) or "none; run mstv evaluate"
-            raise UserError(f"{folder}: no such evaluation: choose a protocol this run has ({known})")
+            raise Incomplete(f"{folder}: no such evaluation: choose a protocol this run has ({known})")
         card = Card.read(folder / CARD)
         if card.protocol != protocol:
             raise UserError(f"{folder / CARD}: field protocol is {card.protocol}: rename the folder back to that")

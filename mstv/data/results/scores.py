@@ -121,10 +121,14 @@ def episode_curves(scores: pa.Table, metric: str, ground_truth: GroundTruth, ser
     return EpisodeCurves(tuple(episodes), horizon, values)
 
 
-def half_written(folder: Path) -> UserError:
+class Incomplete(UserError):
+    """An evaluation that was never begun, or is half-written."""
+
+
+def half_written(folder: Path) -> Incomplete:
     """The error that names an evaluation without its last file."""
     parts = len(list((folder / SCORE_PARTS).glob("*.parquet")))
-    return UserError(
+    return Incomplete(
         f"{folder}: the evaluation is half-written ({parts} episode{'s' * (parts != 1)} to be merged, no finished "
         f"{SUMMARY if (folder / SCORE_FILE).is_file() else SCORE_FILE}): run the same mstv evaluate again, it resumes"
     )

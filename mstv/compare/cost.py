@@ -1,0 +1,80 @@
+"""What each run's quality costs: tokens, time and training, as far as its files know."""
+
+from dataclasses import dataclass
+
+from rich.table import Table
+from rich.text import Text
+
+from mstv.compare.comparison import Comparison, Entry
+from mstv.compare.curves import METRIC_TITLES
+from mstv.compare.score_table import DIGITS, series_summary
+
+
+@dataclass(frozen=True)
+class CostCell:
+    """A value as text, and as the number to sort by; None where it is unknown."""
+
+    text: str
+    number: int | float | None
+
+    @staticmethod
+    def of(number: int | float | None, form: str = "{:,.0f}") -> "CostCell":
+        """A number in a format."""
+        return CostCell("unknown" if number is None else form.format(number), number)
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """A row for each run, in order.
+
+    Columns: quality over all horizons; token evaluations per generated frame; the most tokens of a step; generated
+    frames per second; wall clock of rolling out all episodes; training steps.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[CostCell, ...], ...]
+    labels: tuple[str, ...]
+
+    def for_terminal(self) -> Table:
+        """The same as a rich table, without the quality, which has a table of its own."""
+        table = Table(title="Cost (evals: token evaluations)", title_justify="left")
+        table.add_column("run", overflow="fold", min_width=14)
+        for column in self.columns[1:]:
+            table.add_column(column, justify="right", no_wrap=True)
+        for label, row in zip(self.labels, self.rows, strict=True):
+            table.add_row(Text(label), *(cell.text for cell in row[1:]))
+        return table
+
+
+def cost_table(comparison: Comparison) -> CostTable:
+    """Quality over all horizons, then what it took.
+
+    Raises:
+        UserError: a training log is damaged.
+    """
+    metric = comparison.metrics[0]
+    quality = f"{METRIC_TITLES.get(metric, metric)}, all"
+    columns = (quality, "evals/frame", "tokens/step", "frames/s", "rollout", "steps")
+    rows = tuple(_row(entry, metric) for entry in comparison.entries)
+    return CostTable(columns, rows, tuple(entry.label for entry in comparison.entries))
+
+
+def _row(entry: Entry, metric: str) -> tuple[CostCell, ...]:
+    card, summary = entry.card, entry.evaluation.summary
+    quality = series_summary(entry, metric, card.ground_truth[0], "generated")
+    seconds = summary.rollout_seconds
+    return (
+        CostCell.of(quality.overall.value if quality else None, f"{{:.{DIGITS.get(metric, 3)}f}}"),
+        CostCell.of(card.token_evaluations_per_frame),
+        CostCell.of(card.max_tokens_per_step),
+        CostCell.of(summary.frames_per_second, "{:,.3g}"),
+        CostCell("unknown" if seconds is None else duration(seconds), seconds),
+        CostCell.of(entry.training.num_steps),
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds as one reads them."""
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:,.3g} h"
