@@ -2,11 +2,11 @@
 
 import os
 import signal
+import threading
 import time
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from types import FrameType
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -137,18 +137,19 @@ class StreamLoader:
 def _outlive_signals(worker: int) -> None:
     """Leave a scheduler's signals to the process that trains: it wants to save, and needs its workers until then.
 
-    They reach all processes of a job. The second SIGTERM ends a worker, for it may come from the training process.
+    They reach all processes of a job. Only the training process itself ends a worker by SIGTERM. A thread waits for
+    them, since a handler is not told who has sent a signal.
     """
-    seen: list[int] = []
+    numbers = {signal.SIGTERM, signal.SIGUSR1}
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
 
-    def note(number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGTERM and number in seen:
-            os._exit(0)
-        seen.append(number)
+    def wait() -> None:
+        while True:
+            found = signal.sigwaitinfo(numbers)
+            if found.si_signo == signal.SIGTERM and found.si_pid == os.getppid():
+                os._exit(0)
 
-    # Functions rather than SIG_IGN, which programs started by a worker would inherit.
-    signal.signal(signal.SIGTERM, note)
-    signal.signal(signal.SIGUSR1, note)
+    threading.Thread(target=wait, daemon=True).start()
 
 
 class ResumableLoader(StreamLoader):

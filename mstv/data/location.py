@@ -200,8 +200,8 @@ def _close(stream: Any) -> None:
     if process is None:
         stream.close()
         return
-    # Told to end, for on a stalled connection a program would not notice that nobody reads on. How it ends then says
-    # nothing, so the pipe is not asked.
-    process.terminate()
+    # Killed, for on a stalled connection a program would not notice that nobody reads on, and it inherits from a worker
+    # that SIGTERM is blocked. How it ends then says nothing, so the pipe is not asked.
+    process.kill()
     stream.stream.close()
     process.wait()

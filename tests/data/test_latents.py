@@ -407,7 +407,7 @@ def test_empty_splits_and_missing_folders_are_named(tmp_path: Path) -> None:
 def test_settings_that_cannot_be_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="validation_batches must be at least 3"):
         LatentsDataModule(tmp_path, PLAN, LEVELS, validation_batches=2)
-    with pytest.raises(UserError, match="batch_size and epoch_batches must be positive"):
+    with pytest.raises(UserError, match="batch_size must be positive"):
         LatentsDataModule(tmp_path, PLAN, LEVELS, batch_size=0)
     with pytest.raises(UserError, match="plan: uses 4 levels, but num_levels is 2"):
         LatentsDataModule(tmp_path, CoarseToFine([1, 4, 12, 24]), Levels((16, 32), (1, 1), 2))

@@ -1,5 +1,8 @@
 """The loader gives every batch once and in order, and goes on exactly where a checkpoint stopped."""
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +13,7 @@ import torch
 from lightning.pytorch.utilities import move_data_to_device
 from torch import Tensor
 
+from mstv.data.batch_layout import BatchLayout
 from mstv.data.loader import BatchStream, ResumableDataModule, ResumableLoader, StreamLoader, rank_and_world_size
 from mstv.errors import UserError
 
@@ -119,6 +123,13 @@ def test_a_dataclass_survives_the_transfer() -> None:
 
 
 class MarksData(ResumableDataModule):
+    def __init__(self, num_workers: int) -> None:
+        super().__init__(batch_size=1, num_workers=num_workers, seed=0)
+
+    def check_layout(self, before: BatchLayout, now: BatchLayout) -> None:
+        if before != now:
+            raise UserError(f"{before} is not {now}")
+
     def training_stream(self, rank: int, world_size: int) -> BatchStream:
         return Marks()
 
@@ -131,7 +142,7 @@ def test_rank_comes_from_torch_distributed_alone(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("WORLD_SIZE", "6")
     assert rank_and_world_size() == (0, 1)
     asked = []
-    data = MarksData(0, seed=0)
+    data = MarksData(0)
     monkeypatch.setattr(data, "training_stream", lambda *ranks: asked.append(ranks) or Marks())
     monkeypatch.setattr(data, "validation_stream", lambda *ranks: asked.append(ranks) or Marks())
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
@@ -185,7 +196,7 @@ def fit(module: Watcher, num_workers: int, checkpoint: Path | None = None, **arg
         enable_model_summary=False,
         **arguments,  # type: ignore[arg-type]
     )
-    data = MarksData(num_workers, seed=0)
+    data = MarksData(num_workers)
     trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     return data
 
@@ -210,7 +221,9 @@ def test_lightning_resumes_exactly(
     data = fit(rest, num_workers, path, **arguments)
     assert rest.seen == whole.seen[save_after:]
     assert set(whole.validated) == set(endless(0, NUM_BATCHES))
-    assert data.state_dict() == dict(zip(("epoch", "batch"), divmod(len(whole.seen), NUM_BATCHES), strict=True))
+    position = dict(zip(("epoch", "batch"), divmod(len(whole.seen), NUM_BATCHES), strict=True))
+    layout = {"ranks": 1, "workers": max(1, num_workers), "batch_size": 1, "accumulation": 1}
+    assert data.state_dict() == {**position, "layout": layout}
 
 
 @pytest.mark.parametrize("save_after", [2, 6])
@@ -228,3 +241,31 @@ def test_reloaded_loaders_go_on() -> None:
     module = Watcher()
     fit(module, 0, max_epochs=3, reload_dataloaders_every_n_epochs=1, limit_val_batches=0)
     assert module.seen == endless(0, 15)
+
+
+def test_another_layout_is_asked_about_and_an_old_checkpoint_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "saved.ckpt"
+    fit(Watcher(path, "batch", 2), 0, max_epochs=1)
+    with pytest.raises(UserError, match=r"accumulate_grad_batches 1 = 1 samples a step is not .* 2 = 2 samples"):
+        fit(Watcher(), 0, path, max_epochs=1, accumulate_grad_batches=2)
+    old = torch.load(path, weights_only=True)
+    del old["MarksData"]["layout"]
+    torch.save(old, path)
+    module = Watcher()
+    fit(module, 0, path, max_epochs=1, accumulate_grad_batches=2)
+    assert module.seen == endless(2, 3)
+
+
+def test_workers_outlive_the_signals_of_a_scheduler_and_end_with_the_training_process() -> None:
+    loader = StreamLoader(Marks(), num_workers=1)
+    batches = iter(loader)
+    next(batches)
+    worker = loader._loader._iterator._workers[0]
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        # From a process that is not the worker's parent, as a scheduler's.
+        subprocess.run([sys.executable, "-c", f"import os; os.kill({worker.pid}, {int(number)})"], check=True)
+    assert marks(batches) == endless(1, NUM_BATCHES - 1)
+    assert worker.is_alive()
+    worker.terminate()
+    worker.join(10)
+    assert not worker.is_alive()

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,6 +66,10 @@ TRAINER = {
     "log_every_n_steps": 3,
     "enable_model_summary": False,
 }
+
+
+LOGGED = ("step", "train/", "validation/")
+"""Columns of metrics.csv that a resume must repeat; the others are about time and memory."""
 
 
 @dataclass(frozen=True)
@@ -125,14 +130,12 @@ class Run:
         config.write_text(yaml.safe_dump(self.values))
         return ["fit", "-c", str(config), "--run", str(self.folder), *more]
 
-    def start(self, *more: str, ranks: int = 1, env: dict[str, str] | None = None) -> "Ranks":
+    def start(self, *more: str, ranks: int = 1, env: list[dict[str, str]] | None = None) -> "Ranks":
         """Start the training; several ranks with the variables that torchrun sets, or with those given for each."""
-        variables: list[dict[str, str]] = [env or {}]
         if ranks > 1:
             more = ("--trainer.devices", str(ranks), *more)
-            port = str(free_port())
-            variables = [{**torchrun_variables(rank, ranks, port), **(env or {})} for rank in range(ranks)]
-        return Ranks(self._launcher, self.command(*more), variables, self.folder.with_name(f"{self.folder.name}.out"))
+        env = env or torchrun_variables(ranks)
+        return Ranks(self._launcher, self.command(*more), env, self.folder.with_name(f"{self.folder.name}.out"))
 
     def train(self, *more: str, ranks: int = 1) -> str:
         """Train to the end; returns what was said."""
@@ -159,10 +162,8 @@ class Run:
         """Rows of metrics.csv without what tells the time."""
         with (self.folder / "metrics.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
-        return [
-            {name: value for name, value in row.items() if value and name.startswith(("step", "train/", "validation/"))}
-            for row in rows
-        ]
+        kept = [{name: value for name, value in row.items() if value and name.startswith(LOGGED)} for row in rows]
+        return [row for row in kept if row.keys() != {"step"}]
 
     def checkpoint(self, name: str = "last.ckpt") -> dict[str, Any]:
         return torch.load(self.folder / "checkpoints" / name, weights_only=True)
@@ -250,17 +251,17 @@ class Ranks:
         (os.killpg if group else os.kill)(self.processes[rank], number)
 
 
-def torchrun_variables(rank: int, ranks: int, port: str) -> dict[str, str]:
-    return {
+def torchrun_variables(ranks: int) -> list[dict[str, str]]:
+    """What torchrun sets for each rank; nothing for a process of its own."""
+    shared = {
         "TORCHELASTIC_RUN_ID": "none",
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
         "GROUP_RANK": "0",
         "WORLD_SIZE": str(ranks),
         "LOCAL_WORLD_SIZE": str(ranks),
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": port,
+        "MASTER_PORT": str(free_port()),
     }
+    return [{**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(ranks)] if ranks > 1 else [{}]
 
 
 @pytest.fixture(scope="session")
@@ -270,12 +271,40 @@ def launcher() -> Iterator[Launcher]:
     made.close()
 
 
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory, sets: Sets, launcher: Launcher) -> Callable[[Kind], Run]:
+    """A training of two ranks that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+
+    @cache
+    def trained(kind: Kind) -> Run:
+        run = Run(folder / kind, kind, sets, launcher)
+        run.train(ranks=2)
+        return run
+
+    return trained
+
+
 @pytest.fixture
 def new_run(tmp_path: Path, sets: Sets, launcher: Launcher) -> Callable[..., Run]:
     def make(name: str, kind: Kind) -> Run:
         return Run(tmp_path / name, kind, sets, launcher)
 
     return make
+
+
+def assert_equal_runs(run: Run, whole: Run, ranks: int = 2) -> None:
+    """All that two runs recorded, logged and saved, but the time of it."""
+    for rank in range(ranks):
+        assert run.steps(rank) == whole.steps(rank)
+    assert run.metrics() == whole.metrics()
+    found, expected = run.checkpoint(), whole.checkpoint()
+    assert found["global_step"] == expected["global_step"] == run.values["trainer"]["max_steps"]
+    for part in ("state_dict", "current_model_state"):
+        assert found[part].keys() == expected[part].keys()
+        for name, value in expected[part].items():
+            assert torch.equal(found[part][name], value), f"{part} {name}"
+    assert run.checkpoint("best.ckpt")["global_step"] == whole.checkpoint("best.ckpt")["global_step"]
 
 
 def free_port() -> int:

@@ -32,7 +32,7 @@ class Recorder(Callback):
         held = {field.name: getattr(batch, field.name) for field in fields(batch)}
         line = {
             "process": os.getpid(),
-            "step": trainer.global_step,
+            "global_step": trainer.global_step,
             "loss": outputs["loss"].item().hex(),
             "rates": [group["lr"] for group in trainer.optimizers[0].param_groups],
             **{name: digest(value) if isinstance(value, torch.Tensor) else value for name, value in held.items()},
