@@ -1,8 +1,10 @@
 """The rate of matrix products that a device is made for, against which utilisation is told."""
 
+import platform
 import re
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -48,9 +50,9 @@ class DevicePeak:
     @staticmethod
     def of(device: torch.device, precision: str) -> "DevicePeak":
         """Peak of `device` at one of Lightning's precisions, such as `bf16-mixed`; measured where none is known."""
-        name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+        name = device_name(device)
         arithmetic = _arithmetic(device, precision)
-        published = published_flops(name, arithmetic)
+        published = published_flops(name, arithmetic) if device.type == "cuda" else None
         if published is not None:
             return DevicePeak(published, "published", name, arithmetic)
         return DevicePeak(_measure(device, arithmetic), "measured", name, arithmetic)
@@ -60,12 +62,24 @@ class DevicePeak:
         return f"{self.flops / 1e12:,.3g} TFLOP/s, {self.source}, {self.arithmetic} on {self.device}"
 
 
+def device_name(device: torch.device) -> str:
+    """Name of the GPU, or of the CPU with its number of threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type != "cpu":
+        return device.type
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor()}, {torch.get_num_threads()} threads"
+
+
 def published_flops(name: str, arithmetic: Arithmetic) -> float | None:
     """FLOP/s by the maker's data sheet, or None for an unknown device or a slice of one."""
     if "MIG" in name:
         return None
     for pattern, rates in PUBLISHED:
-        if re.search(rf"\b({pattern})\b", name):
+        if re.search(rf"\b({pattern})\b", name, re.IGNORECASE):
             return rates[arithmetic] * 1e12 if arithmetic in rates else None
     return None
 

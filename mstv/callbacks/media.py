@@ -12,6 +12,11 @@ from PIL import Image
 from mstv.data.schema import atomic_path
 
 
+def wandb_loggers(trainer: Trainer) -> list[Any]:
+    """The W&B loggers of a trainer, on the first rank alone."""
+    return [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)] if trainer.is_global_zero else []
+
+
 def media_path(trainer: Trainer, name: str, suffix: str) -> Path:
     """`<run>/media/<name>-<step>.<suffix>`."""
     folder = Path(trainer.default_root_dir) / "media"
@@ -24,26 +29,22 @@ def log_picture(trainer: Trainer, name: str, picture: np.ndarray) -> None:
     path = media_path(trainer, name, "png")
     with atomic_path(path) as temporary:
         Image.fromarray(picture).save(temporary, "png")
-    for logger in _wandb(trainer):
+    for logger in wandb_loggers(trainer):
         logger.log_image(name, [str(path)], step=None)
 
 
 def log_video(trainer: Trainer, name: str, path: Path) -> None:
     """Log an mp4 that is already in the run directory; files need no encoder on W&B's side, arrays do."""
-    for logger in _wandb(trainer):
+    for logger in wandb_loggers(trainer):
         logger.log_video(name, [str(path)], format=["mp4"])
 
 
 def log_curves(trainer: Trainer, name: str, x: Sequence[int], curves: dict[str, Sequence[float]], x_name: str) -> None:
     """Log lines over a common axis as a native chart."""
-    for logger in _wandb(trainer):
+    for logger in wandb_loggers(trainer):
         import wandb
 
         chart = wandb.plot.line_series(
             xs=list(x), ys=[list(y) for y in curves.values()], keys=list(curves), title=name, xname=x_name
         )
         logger.experiment.log({name: chart})
-
-
-def _wandb(trainer: Trainer) -> list[Any]:
-    return [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)] if trainer.is_global_zero else []

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import wandb
+import yaml
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import WandbLogger
@@ -26,6 +27,7 @@ import mstv.tokenizer.module  # noqa: F401
 from mstv.callbacks.metrics_csv import MetricsCSV
 from mstv.callbacks.preemption import Preempted, Preemption, requeue
 from mstv.callbacks.rolling_checkpoint import RollingCheckpoint
+from mstv.callbacks.run_record import RunRecord
 from mstv.callbacks.step_progress import StepProgress
 from mstv.callbacks.throughput import Throughput
 from mstv.callbacks.training_log import TrainingLog
@@ -97,7 +99,9 @@ class FitCLI(LightningCLI):
         if older < 0:
             raise UserError(f"num_older_checkpoints must not be negative, got {older}")
         log, throughput = TrainingLog(), Throughput()
+        config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
         trainer.callbacks += [  # type: ignore[attr-defined]
+            RunRecord(run, config, throughput),
             log,
             throughput,
             StepProgress(log, throughput),

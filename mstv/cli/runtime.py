@@ -3,15 +3,14 @@
 import argparse
 import contextlib
 import os
-import platform
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, TypeVar
 
 import torch
 from torch import nn
 
+from mstv.device_peak import device_name
 from mstv.errors import UserError
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -45,12 +44,7 @@ class Runtime:
     @property
     def machine(self) -> str:
         """Name of the GPU or CPU."""
-        if self.device.type == "cuda":
-            return torch.cuda.get_device_name(self.device)
-        cpuinfo = Path("/proc/cpuinfo")
-        lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-        return f"{names[0] if names else platform.processor()}, {torch.get_num_threads()} threads"
+        return device_name(self.device)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from mstv.data.batch_layout import BatchLayout
 from mstv.data.latent_shards import LatentStore
 from mstv.data.loader import ResumableDataModule
 from mstv.data.location import Location
+from mstv.data.schema import Manifest
 from mstv.errors import UserError
 from mstv.levels import Levels
 from mstv.rollout.layout import frames_by_level
@@ -235,6 +236,11 @@ class LatentsDataModule(ResumableDataModule):
     def store(self) -> LatentStore:
         """The set."""
         return LatentStore(self.folder)
+
+    @property
+    def manifest(self) -> Manifest:
+        """Of the set."""
+        return self.store.manifest
 
     @property
     def latent_channels(self) -> int:
