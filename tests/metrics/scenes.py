@@ -1,5 +1,7 @@
 """A world to look around in: pictures of coloured blocks, whose views are known from yaw alone."""
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,6 +11,7 @@ STEP = 3
 """Degrees, and pixels, of a turn."""
 
 
+@lru_cache(maxsize=512)
 def panorama(world: int) -> Tensor:
     """(3, SIZE, 360) in [0, 1]: rectangles over a gradient, another picture for each world."""
     random = np.random.default_rng(world)

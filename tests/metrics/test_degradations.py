@@ -29,7 +29,7 @@ from tests.metrics.test_distribution import Pooled
 from tests.metrics.test_lpips import network
 
 
-def true_videos(episodes: int = 2, frames: int = 16) -> Tensor:
+def true_videos(episodes: int, frames: int = 16) -> Tensor:
     yaw = swings(frames // 2)[:frames]
     return torch.stack([walk(yaw + 40 * world, world)[0] for world in range(episodes)])
 
@@ -51,7 +51,7 @@ def noisy(video: Tensor, amount: float) -> Tensor:
 
 DAMAGES = {
     "blur": [lambda v: blurred(v, 1), lambda v: blurred(v, 6)],
-    "shuffle": [lambda v: torch.cat([v[:, :8], shuffled(v[:, 8:])], 1), shuffled],
+    "shuffle": [lambda v: torch.cat([v[:, :-4], shuffled(v[:, -4:])], 1), shuffled],
     "drift": [lambda v: drifted(v, 0.2), lambda v: drifted(v, 0.7)],
     "noise": [lambda v: noisy(v, 0.05), lambda v: noisy(v, 0.3)],
 }
@@ -74,7 +74,7 @@ def make(name: str) -> HorizonMetric:
 
 @pytest.mark.parametrize("name", ["psnr", "ssim", "lpips_vgg16", "lpips_alexnet", "dino", "keypoint_matches"])
 def test_more_damage_scores_worse(name):
-    metric, true = make(name), true_videos()
+    metric, true = make(name), true_videos(episodes=1, frames=12)
     sign = 1 if metric.higher_is_better else -1
     clean = sign * metric.measure(true, true).mean().item()
     for damage, (little, much) in DAMAGES.items():
@@ -158,7 +158,7 @@ def table(video: Tensor) -> tuple[RevisitTable, dict[str, np.ndarray]]:
 
 
 def test_revisits_separate_forgetting_from_drifting():
-    true, poses = walk(YAW)
+    true, _ = walk(YAW)
     forgets, drifts = (table(video)[1] for video in (forgetful(YAW), drifting(YAW)))
     assert forgets["first"].tolist() == drifts["first"].tolist()
     short, long = forgets["first"] < MEMORY, forgets["first"] >= MEMORY
@@ -169,8 +169,8 @@ def test_revisits_separate_forgetting_from_drifting():
     memory = {name: values["own"] - values["own_elsewhere"] for name, values in (("f", forgets), ("d", drifts))}
     np.testing.assert_allclose(forgets["own"][short], 1, atol=1e-6)
     assert np.abs(memory["f"][long]).max() < 0.1
-    # The one that drifts: never perfect, but it knows every place again, however long ago.
-    assert drifts["own"].max() < 1 - 1e-3
+    # The one that drifts: worse the longer ago, but it knows every place again, however long ago.
+    assert (np.diff(drifts["own"]) < 0).all()
     assert memory["d"].min() > 0.3
     # Against the truth alone they cannot be told: both are bad late in the video.
     late = slice(len(YAW) * 2 // 3, None)
@@ -186,6 +186,7 @@ def test_a_wrong_revisit_is_seen_where_it_is():
     wrong = true.clone()
     damaged = latest.frame[latest.gap >= 64]
     wrong[damaged] = torch.stack([look(7, YAW[frame]) for frame in damaged])
+    latest = latest.select(np.arange(len(latest.frame)) % 6 == 0)  # of all pairs, enough
     for metric in (FramePSNR(), FrameSSIM(), FrameLPIPS(network("alexnet"))):
         sign = 1 if metric.higher_is_better else -1
         scores = {name: sign * value for name, value in revisit_scores(metric, wrong, true, latest).items()}
