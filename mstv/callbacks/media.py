@@ -1,4 +1,7 @@
-"""Pictures, curves and videos of a training: files in the run directory, and the W&B run where there is one."""
+"""Pictures, curves and videos of a training: files in the run directory, and the W&B run where there is one.
+
+W&B has them at Lightning's number of the step that has just been done, counted from 0, as the metrics of that step.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,13 +33,13 @@ def log_picture(trainer: Trainer, name: str, picture: np.ndarray) -> None:
     with atomic_path(path) as temporary:
         Image.fromarray(picture).save(temporary, "png")
     for logger in wandb_loggers(trainer):
-        logger.log_image(name, [str(path)], step=None)
+        logger.log_image(name, [str(path)], step=trainer.global_step - 1)
 
 
 def log_video(trainer: Trainer, name: str, path: Path) -> None:
     """Log an mp4 that is already in the run directory; files need no encoder on W&B's side, arrays do."""
     for logger in wandb_loggers(trainer):
-        logger.log_video(name, [str(path)], format=["mp4"])
+        logger.log_video(name, [str(path)], step=trainer.global_step - 1, format=["mp4"])
 
 
 def log_curves(trainer: Trainer, name: str, x: Sequence[int], curves: dict[str, Sequence[float]], x_name: str) -> None:
@@ -47,4 +50,4 @@ def log_curves(trainer: Trainer, name: str, x: Sequence[int], curves: dict[str, 
         chart = wandb.plot.line_series(
             xs=list(x), ys=[list(y) for y in curves.values()], keys=list(curves), title=name, xname=x_name
         )
-        logger.experiment.log({name: chart})
+        logger.log_metrics({name: chart}, step=trainer.global_step - 1)

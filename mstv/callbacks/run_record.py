@@ -86,7 +86,7 @@ class RunRecord(Callback):
         with atomic_path(path) as temporary:
             draw_plans([(type(module.family).__name__, plan)], temporary)
         for logger in wandb_loggers(trainer):
-            logger.log_image("plan", [str(path)])
+            logger.log_image("plan", [str(path)], step=trainer.global_step)
 
 
 def versions() -> dict[str, str]:

@@ -87,6 +87,17 @@ def test_wandb_holds_what_metrics_csv_does(run: Path) -> None:
     assert [int(row["step"]) for row in rows if row["throughput/step_seconds"]] == [1, 3]
 
 
-def test_rollout_videos_are_in_wandb(run: Path) -> None:
-    videos = [row for part in offline_runs(run) for row in part.history if any("rollout/" in name for name in row)]
-    assert videos
+def test_rollouts_are_in_wandb_at_their_steps(run: Path) -> None:
+    videos, charts = {}, set()
+    for part in offline_runs(run):
+        for row in part.history:
+            for name, value in row.items():
+                if name.startswith("rollout/") and name.endswith(".videos"):
+                    videos[row["trainer/global_step"]] = [part.folder / video["path"] for video in value]
+                if name == "rollout/psnr_table.path":
+                    charts.add(row["trainer/global_step"])
+                    assert (part.folder / value).is_file()
+    assert list(videos) == [1, 3] and charts == {1, 3}
+    for (video,), step in zip(videos.values(), (2, 4), strict=True):
+        (saved,) = run.glob(f"media/rollout-*-{step:07d}.mp4")
+        assert video.read_bytes() == saved.read_bytes()
