@@ -1,7 +1,6 @@
 """Means of the training's losses: by level, by noise, over micro-batches, ranks and kills."""
 
 import csv
-import json
 import os
 import subprocess
 import sys
@@ -56,6 +55,15 @@ class Diffusion(LightningModule):
             "levels": levels,
             "level_losses": level_losses,
         }
+
+    def num_samples(self, batch: Tensor) -> int:
+        return len(batch)
+
+    def num_tokens(self, batch: Tensor) -> int:
+        return 10 * len(batch)
+
+    def training_flops(self, batch: Tensor) -> int:
+        return 1000
 
     def configure_optimizers(self) -> dict[str, Any]:
         optimiser = torch.optim.SGD([self.weight], 1.0)
@@ -207,26 +215,30 @@ def test_a_resumed_run_logs_the_same_numbers(tmp_path: Path) -> None:
 RANKS = """
 import json, sys
 from pathlib import Path
-import torch
 from lightning import Trainer
-from torch.utils.data import DataLoader
-from mstv.callbacks.training_log import FIELD, TrainingLog
-from tests.callbacks.test_training_log import BATCH, Diffusion, Noted, numbers
+from mstv.callbacks.metrics_csv import MetricsCSV
+from mstv.callbacks.throughput import Throughput
+from mstv.callbacks.training_log import TrainingLog
+from mstv.data.loader import ResumableLoader
+from tests.callbacks.test_training_log import Diffusion, numbers
 
 folder = Path(sys.argv[1])
-log, logger = TrainingLog(), Noted()
 trainer = Trainer(
-    accelerator="cpu", devices=2, strategy="ddp", logger=logger, log_every_n_steps=2, callbacks=[log], max_steps=3,
-    enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
+    accelerator="cpu", devices=2, strategy="ddp", log_every_n_steps=2, callbacks=[TrainingLog(), Throughput()],
+    max_steps=3, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
 )
-# The kind of a batch is the same on all ranks.
-mine = numbers(8)[[0, 1, 4, 5]] if trainer.global_rank == 0 else numbers(8)[[2, 3, 6, 7]]
-trainer.fit(Diffusion(), DataLoader(mine.flatten(0, 1), BATCH))
+trainer.loggers = [MetricsCSV(folder / str(trainer.global_rank))]
+
+class Stream:
+    num_batches = 4
+
+    def batches(self, epoch, start, num_workers):
+        # The kind of a batch is the same on all ranks.
+        for batch in range(start, 4):
+            yield numbers(8)[[[0, 1, 4, 5], [2, 3, 6, 7]][trainer.global_rank][batch]]
+
+trainer.fit(Diffusion(), ResumableLoader(Stream()))
 trainer.save_checkpoint(folder / "ranks.ckpt")
-if trainer.global_rank == 0:
-    (folder / "rows.json").write_text(json.dumps(logger.rows))
-else:
-    assert not logger.rows or list(logger.rows) == [1]
 """
 
 
@@ -238,10 +250,16 @@ def test_two_ranks_log_what_one_process_would(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     subprocess.run([*command, "--master-port", "29617", str(script), str(tmp_path)], check=True, env=environment)
     data = numbers(8)
-    ((step, row),) = json.loads((tmp_path / "rows.json").read_text()).items()
-    assert step == "1"
+    assert not (tmp_path / "1").exists()
+    with (tmp_path / "0" / "metrics.csv").open(newline="") as file:
+        (row,) = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    assert row["step"] == 1
     assert row["train/loss"] == pytest.approx(float(data[:4, :, 1].mean()))
     assert row["train/loss_level1"] == pytest.approx(float(data[[0, 2], :, 1].mean() + 1))
+    # One step of two is timed, of both ranks' samples; the peak is the sum of theirs, so it cannot be told here.
+    assert row["throughput/samples_per_second"] * row["throughput/step_seconds"] == pytest.approx(2 * BATCH)
+    assert row["throughput/tokens_per_second"] * row["throughput/step_seconds"] == pytest.approx(20 * BATCH)
+    assert 0 < row["throughput/flops_utilisation"] < 1 and 0 <= row["throughput/data_wait_share"] < 1
     # The third step's sums of both ranks stand in the file of the first.
     rows = torch.load(tmp_path / "ranks.ckpt", weights_only=True)["training_log"].view(2, 2, -1)
     assert rows[:, 1, 0].tolist() == [BATCH, BATCH]
