@@ -18,6 +18,7 @@ from mstv.metrics.revisit_consistency import RevisitConsistency, RevisitTable, r
 from mstv.metrics.revisits import Revisits, find_revisits
 from mstv.metrics.sharpness import FrameSharpness, frame_sharpness
 from mstv.metrics.ssim import FrameSSIM, frame_ssim
+from mstv.metrics.token_drift import TokenDrift
 from mstv.metrics.unavailable import MetricUnavailable
 from mstv.metrics.weights import WeightFile
 
@@ -46,6 +47,7 @@ __all__ = [
     "RevisitConsistency",
     "RevisitTable",
     "Revisits",
+    "TokenDrift",
     "VideoFrechet",
     "WeightFile",
     "bootstrap_mean",

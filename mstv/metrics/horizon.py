@@ -57,7 +57,7 @@ class HorizonMetric(Metric):
         self.add_state("count", torch.zeros(max_horizon, dtype=torch.int64), dist_reduce_fx="sum")
 
     def measure(
-        self, prediction: Float[Tensor, "B T 3 H W"], target: Float[Tensor, "_ _ 3 _ _"]
+        self, prediction: Float[Tensor, "B T *frame"], target: Float[Tensor, "_ _ ..."]
     ) -> Float[Tensor, "B T"]:
         """Value of each frame; finite for all videos in [0, 1]. Arguments and errors as `update`."""
         raise NotImplementedError
@@ -80,8 +80,8 @@ class HorizonMetric(Metric):
 
     def update(
         self,
-        prediction: Float[Tensor, "B T 3 H W"],
-        target: Float[Tensor, "_ _ 3 _ _"],
+        prediction: Float[Tensor, "B T *frame"],
+        target: Float[Tensor, "_ _ ..."],
         horizon: Int[Tensor, " T"],
     ) -> None:
         """Add videos.

@@ -9,6 +9,7 @@ from mstv.metrics import (
     FrameColour,
     FrameFrozen,
     FrameSharpness,
+    TokenDrift,
     frame_change,
     frame_colour,
     frame_psnr,
@@ -73,3 +74,18 @@ def test_freezing_is_found_and_standing_still_is_none():
     metric = FrameFrozen()
     metric.update(stopped[None], true[None], torch.arange(1, 42))
     assert metric.compute().mean.tolist() == found[1].float().tolist()
+
+
+def test_token_drift_is_of_means_and_deviations_by_channel():
+    true = torch.randn(2, 3, 4, 5, 6, generator=torch.Generator().manual_seed(0))
+    metric = TokenDrift(max_horizon=3)
+    shuffled = true.flatten(2, 3)[:, :, torch.randperm(20)].unflatten(2, (4, 5))
+    assert metric.measure(shuffled, true).max() < 1e-6
+    torch.testing.assert_close(metric.measure(true - 0.5, true), torch.full((2, 3), 0.5))
+    frame = true[1, 2].double().numpy().reshape(-1, 6)
+    doubled = np.sqrt((frame.mean(0) ** 2 + frame.std(0) ** 2).mean())  # as far as the truth is from zero
+    assert metric.measure(2 * true, true)[1, 2].item() == pytest.approx(doubled, rel=1e-5)
+    metric.update(2 * true, true, torch.arange(1, 4))
+    assert metric.compute().num_frames.tolist() == [2, 2, 2]
+    with pytest.raises(ValueError, match="give the same"):
+        metric.measure(true, true[:1])

@@ -1,8 +1,10 @@
-"""Every metric reduces over two processes to what one process computes."""
+"""Every metric: its card, and that two processes or a GPU get what one process on a CPU computes."""
 
+import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 import torch.distributed
 import torch.multiprocessing
@@ -20,6 +22,7 @@ from mstv.metrics import (
     FrechetMetric,
     HorizonMetric,
     RevisitConsistency,
+    TokenDrift,
     VideoFrechet,
     find_revisits,
 )
@@ -72,6 +75,30 @@ def reduce_on_rank(rank: int, folder: str) -> None:
     episodes, last = [[0], [1, 2]][rank], {0: FRAMES, 1: FRAMES - 2, 2: FRAMES - 2}  # unequal shares and horizons
     np.savez(f"{folder}/{rank}.npz", **results(episodes, last))
     torch.distributed.destroy_process_group()
+
+
+def test_every_card_is_plain_and_says_the_same_things() -> None:
+    cards = [metric.card() for metric in metrics().values()]
+    cards += [RevisitConsistency(FramePSNR()).card(), TokenDrift().card()]
+    for card in cards:
+        assert json.loads(json.dumps(card)) == card
+        assert {"name", "version", "unit", "better", "aggregation", "resize", "source"} <= set(card)
+    assert len({card["name"] for card in cards}) == len(cards)
+    assert next(card for card in cards if card["name"] == "fid")["clip_length"] == 4
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_gives_the_same() -> None:
+    prediction, target = videos()
+    for name, metric in metrics().items():
+        curves = []
+        for device in ("cpu", "cuda"):
+            metric.reset()
+            moved = metric.to(device)
+            moved.update(prediction.to(device), target.to(device), torch.arange(1, 1 + FRAMES))
+            curves.append(moved.compute())
+        np.testing.assert_allclose(curves[1][1], curves[0][1], rtol=1e-3, atol=1e-4, err_msg=name)
 
 
 def test_two_processes_reduce_to_the_whole(tmp_path: Path) -> None:
