@@ -104,8 +104,8 @@ class DivergenceGuard:
         good = f"the last good checkpoint is {last}" if last.exists() else "there is no checkpoint yet"
         return (
             f"training diverged: no finite gradient in {self.in_a_row} steps in a row, from step {first}{batch}; "
-            f"{good}; lower model.init_args.optimiser.learning_rate, set trainer.gradient_clip_val, or see what the "
-            "data hold there"
+            f"{good}; lower model.init_args.optimiser.learning_rate or set trainer.gradient_clip_val, and start the "
+            "same command again"
         )
 
     def _forget(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
@@ -103,20 +104,22 @@ class TrainedModule(LightningModule):
         """
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = gradient_norm([p.grad for p in parameters])
-        self.log("train/gradient_norm", norm)
-        # The only time that a step waits for its device.
+        # The only time that a step waits for its device; what is logged stays on the CPU.
         value = norm.item()
         if math.isfinite(value):
-            if gradient_clip_val and gradient_clip_algorithm == "value":
-                clip_grad_value_(parameters, gradient_clip_val)
-            elif gradient_clip_val:
-                clip_grads_with_norm_(parameters, gradient_clip_val, norm)
+            # As in Lightning, a limit of 0 is none.
+            limit = max(gradient_clip_val or 0.0, 0.0)
+            if limit and gradient_clip_algorithm == "value":
+                clip_grad_value_(parameters, limit)
+            elif limit:
+                clip_grads_with_norm_(parameters, limit, norm)
             self._guard.step_passed()
         else:
             # Without gradients the optimiser's step moves neither weights nor moments.
             optimizer.zero_grad(set_to_none=True)
             self._skip_step(value)
-        self.log("train/skipped_steps", float(self._guard.skipped))
+        skipped = float(self._guard.skipped)
+        self.log_dict({"train/gradient_norm": torch.tensor(value), "train/skipped_steps": torch.tensor(skipped)})
 
     def _skip_step(self, norm: float) -> None:
         # All ranks are here, as they have the same norm. Those whose loss is to blame save; if none's is, all do.
