@@ -20,8 +20,7 @@ from mstv.errors import UserError
 
 TEMPLATES = Path(__file__).parent / "templates"
 STYLES = ("page.css", "tables.css", "wall.css")
-SCRIPTS = ("runs.js", "tables.js", "strips.js", "player.js", "revisits.js", "keys.js")
-CHART_SCRIPTS = ("chart_style.js", "charts.js")
+SCRIPTS = ("runs.js", "tables.js", "strips.js", "player.js", "revisits.js", "keys.js", "chart_style.js", "charts.js")
 PIXELATED_BELOW = 200
 """Frames narrower than this many pixels are enlarged without smoothing, so that one sees their pixels."""
 DASHES = ("", "9 3", "9 3 2 3", "3 2", "14 4")
@@ -74,7 +73,6 @@ def write_page(comparison: Comparison, out: Path, title: str | None = None, embe
         plotly=Markup(get_plotlyjs()),
         styles=[_text(name) for name in STYLES],
         scripts=[_text(name) for name in SCRIPTS],
-        chart_scripts=[_text(name) for name in CHART_SCRIPTS],
     )
     with atomic_path(out) as temporary:
         temporary.write_text(html, encoding="utf-8")

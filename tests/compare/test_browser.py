@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.synthetic_run import make_run, read_number
 from mstv.compare.comparison import Comparison
 from mstv.compare.page import write_page
 from mstv.data import results
-from tests.compare.conftest import make_run, read_number
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -240,7 +240,7 @@ def test_only_what_is_in_view_is_loaded(browser: Any, tmp_path: Path) -> None:
 
 
 def test_forty_runs(browser: Any, tmp_path: Path) -> None:
-    runs = [make_run(tmp_path / f"run-{number}", float(number), size=16, end=24) for number in range(40)]
+    runs = [make_run(tmp_path / f"run-{number}", float(number), num_episodes=1, end=16) for number in range(40)]
     write_page(Comparison.read(runs), tmp_path / "page.html")
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     problems = SimpleNamespace(found=[])

@@ -1,6 +1,6 @@
 "use strict";
 // Curves against the horizon, quality against cost, and training curves. A chart is drawn when it comes into view.
-(() => {
+function drawCharts() {
   const { data, style, shown, choice } = mstv;
   const charts = []; // { place, draw, visible, stale }
   const watcher = new IntersectionObserver((entries) => {
@@ -48,7 +48,7 @@
         found.push({ ...band, y: curve.low }, { ...band, y: curve.high, fill: "tonexty", fillcolor: style.clear(color, alpha) });
       }
       found.push({
-        x: curve.x, y: curve.y, name: curve.label, mode: curve.x.length > 1 ? "lines" : "markers",
+        x: curve.x, y: curve.y, name: curve.label, mode: style.mode(curve.x.length),
         line: { color, width: generated ? 2 : 1.4, dash: style.dash(curve.run, curve.series) }, hovertemplate: "%{y:.4~g}",
       });
     }
@@ -95,7 +95,7 @@
       // A loss that falls by an order of magnitude is unreadable on a linear axis.
       if (Math.min(...values) > 0 && Math.max(...values) > 20 * Math.min(...values)) wanted.yaxis.type = "log";
       return [curves.map((curve) => ({
-        x: curve.x, y: curve.y, name: data.runs[curve.run], mode: curve.x.length > 1 ? "lines" : "markers",
+        x: curve.x, y: curve.y, name: data.runs[curve.run], mode: style.mode(curve.x.length),
         line: { color: style.ink(curve.run), width: 1.6, dash: style.dash(curve.run) }, hovertemplate: "%{y:.4~g}",
       })), wanted];
     });
@@ -109,4 +109,14 @@
   document.addEventListener("runs", redraw);
   document.addEventListener("choice", redraw);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-})();
+}
+
+// The library takes longer than all else, so it waits until the page stands, which can then be read, sorted and played
+// meanwhile: as a file of its own the browser compiles it beside the page.
+addEventListener("load", () => {
+  const source = new Blob([document.getElementById("plotly").textContent], { type: "text/javascript" });
+  const script = document.createElement("script");
+  script.src = URL.createObjectURL(source);
+  script.addEventListener("load", drawCharts);
+  document.head.append(script);
+});
