@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -221,23 +222,28 @@ POLICIES: dict[str, type[LoopWalk] | type[RandomExplorer] | type[Uniform]] = {
 }
 
 
-def make_policy(name: str, actions: ActionRange) -> Policy:
+def make_policy(name: str, actions: ActionRange, hold: int | None = None) -> Policy:
     """A policy that speaks the actions of an engine.
 
     Args:
         name: in `POLICIES`.
         actions: what the engine takes.
+        hold: frames for which one action is held; None is the policy's own number.
 
     Raises:
-        UserError: the policy does not speak them.
+        UserError: the policy does not speak them, or holds none.
     """
     policy: Any = POLICIES[name]
-    if issubclass(policy, Uniform):
+    if hold is not None and issubclass(policy, RandomExplorer):
+        raise UserError(f"policy {name}: holds no action for a fixed time: leave --hold out, or use --policy loopwalk")
+    if hold is not None:
+        policy = partial(policy, hold=hold)
+    if name == "uniform":
         return policy(actions)
     spec = actions.spec
     if spec.kind == "discrete" and spec.names[: len(WALK_ACTIONS)] == WALK_ACTIONS:
         return policy()
-    if spec.kind == "vector" and spec.names == VECTOR_COLUMNS and issubclass(policy, RandomExplorer):
+    if spec.kind == "vector" and spec.names == VECTOR_COLUMNS and name == "random":
         return policy("vector")
     raise UserError(
         f"policy {name}: speaks no {spec.kind} actions with the names {', '.join(spec.names)}: "

@@ -41,7 +41,7 @@ def record(
     """
     engine = _opened(recording)
     try:
-        make_policy(recording.policy, engine.actions)
+        make_policy(recording.policy, engine.actions, recording.hold)
         recording = dataclasses.replace(recording, fps=recording.fps or engine.fps)
         with output_folder(folder):
             missing = _missing(folder, recording, num_episodes, engine.actions)
@@ -163,6 +163,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "vector; uniform: anything the engine takes, drawn evenly (default: loopwalk; uniform for gym:ID)",
     )
     parser.add_argument(
+        "--hold",
+        type=options.positive,
+        metavar="N",
+        help="frames for which the policy holds an action (default: 9 for loopwalk, 4 for uniform)",
+    )
+    parser.add_argument(
         "--episodes", type=options.positive, default=64, help="episodes there shall be in the end (default: 64)"
     )
     parser.add_argument("--frames", type=options.positive, default=1024, help="frames an episode (default: 1024)")
@@ -231,6 +237,7 @@ def run(arguments: argparse.Namespace) -> int:
         fps=arguments.fps,
         min_frames=arguments.min_frames,
         retries=arguments.retries,
+        hold=arguments.hold,
     )
     command = shlex.join(["mstv-data", *sys.argv[1:]])
     new, old = record(arguments.out, recording, arguments.episodes, arguments.workers, command, arguments.cluster)

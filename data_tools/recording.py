@@ -21,6 +21,7 @@ class Recording:
         fps: frames a second written into the video; None takes the engine's own. One engine step is one frame.
         min_frames: an episode that the engine ends by itself counts from so many frames on; None: from `num_frames`.
         retries: how often an episode is begun again, in a new process of the engine, after one crashed or hung.
+        hold: frames for which the policy holds an action; None is its own number.
     """
 
     engine: EngineSettings
@@ -31,6 +32,7 @@ class Recording:
     fps: float | None = None
     min_frames: int | None = None
     retries: int = 3
+    hold: int | None = None
 
     def key(self, index: int) -> str:
         """Key of episode `index`."""
@@ -59,6 +61,7 @@ class Recording:
             policy=self.policy,
             settings={
                 "action_mode": actions.kind,
+                **({} if self.hold is None else {"hold": self.hold}),
                 **{f"option {name}": value for name, value in self.engine.options},
             },
         )

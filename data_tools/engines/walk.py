@@ -7,11 +7,15 @@ import numpy as np
 
 ActionMode = Literal["discrete", "vector"]
 FRAMES_PER_ACTION = 9
-"""A block forward, or 90 degrees, takes this many frames of a discrete action."""
+"""A block forward, or 90 degrees, takes this many frames of a discrete action, unless another number is asked for."""
 
-_DISCRETE = {"forward": "1/9 block", "turn_left": "10 degrees", "turn_right": "10 degrees"}
 _VECTOR = {"move": "blocks", "strafe": "blocks", "jump": "0/1", "yaw_degrees": "degrees", "pitch_degrees": "degrees"}
 _BOUNDS = np.array([1.0, 1.0, 1.0, 180.0, 180.0], dtype=np.float32)
+
+
+def _discrete(frames: int) -> dict[str, str]:
+    turn = f"{90 / frames:g} degrees"
+    return {"forward": f"1/{frames} block" if frames > 1 else "1 block", "turn_left": turn, "turn_right": turn}
 
 
 class WalkActions:
@@ -21,6 +25,7 @@ class WalkActions:
         mode: "discrete": 0 forward by 1/9 block, 1 and 2 turn left and right by 10 degrees. "vector": float32 (5,):
             `move` and `strafe` (blocks, forward and right positive, in [-1, 1]), `jump` (in [0, 1], from 0.5 on a
             jump if standing), `yaw_degrees` and `pitch_degrees` (in [-180, 180], right and down positive).
+        frames_per_action: discrete: frames for a block forward or 90 degrees; the numbers above are of 9.
 
     Attributes:
         names, units: one of each for every discrete action or vector column.
@@ -30,10 +35,10 @@ class WalkActions:
         ValueError: an unknown mode.
     """
 
-    def __init__(self, mode: str) -> None:
+    def __init__(self, mode: str, frames_per_action: int = FRAMES_PER_ACTION) -> None:
         if mode not in ("discrete", "vector"):
             raise ValueError(f"action_mode must be 'discrete' or 'vector', got {mode!r}")
-        table = _DISCRETE if mode == "discrete" else _VECTOR
+        table = _discrete(frames_per_action) if mode == "discrete" else _VECTOR
         self.names, self.units = tuple(table), tuple(table.values())
         self._low = -_BOUNDS
         self._low[2] = 0.0

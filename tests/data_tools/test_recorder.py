@@ -109,6 +109,28 @@ def test_worlds_are_cycled_and_walks_are_not(tmp_path: Path) -> None:
     assert len({recording.episode_seed(index) for index in range(6)}) == 6
 
 
+def test_an_arena_is_walked_in_whole_blocks_and_quarter_turns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = ["--engine-option", "arena=3", "--engine-option", "frames_per_action=1"]
+    command = [*TINY, *engine, "--episodes", "1", "--out", str(tmp_path)]
+    assert main([*command, "--hold", "1"]) == 0
+    raw = RawEpisodes(tmp_path)
+    actions, poses = raw.array("blockworld-000000", ACTIONS), raw.array("blockworld-000000", POSES)
+    assert actions is not None and poses is not None
+    policy = policies.LoopWalk(hold=1)
+    seed = raw.records["blockworld-000000"].source.seed
+    policy.reset(np.random.default_rng(seed))
+    assert actions[1:].tolist() == [policy.act() for _ in range(59)]
+    turned, moved = (np.diff(poses[:, 3]) + 180) % 360 - 180, np.diff(poses[:, [0, 2]], axis=0)
+    assert (np.abs(turned) == np.where(actions[1:] == 0, 0, 90)).all()
+    assert set(np.abs(moved).sum(1)) == {0.0, 1.0} and len(np.unique(poses, axis=0)) <= 36
+    assert main([*command, "--hold", "2"]) == 2
+    assert "field source.settings is" in capsys.readouterr().err
+    assert main([*TINY, "--policy", "random", "--hold", "2", "--out", str(tmp_path / "other")]) == 2
+    assert "leave --hold out" in capsys.readouterr().err
+
+
 def test_vector_actions(tmp_path: Path) -> None:
     options = ["--policy", "random", "--action-mode", "vector", "--episodes", "1", "--out", str(tmp_path)]
     assert main([*TINY, *options]) == 0

@@ -12,12 +12,15 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from data_tools.engines.blockworld.arena import build_arena
 from data_tools.engines.blockworld.noise import hash_grid
 from data_tools.engines.blockworld.player import BLOCK, EYE_HEIGHT, Player
 from data_tools.engines.blockworld.renderer import Eye, Renderer
 from data_tools.engines.blockworld.trig import FULL_TURN
-from data_tools.engines.blockworld.world import build_world
+from data_tools.engines.blockworld.world import World, build_world
 from data_tools.engines.walk import FRAMES_PER_ACTION, ActionMode, WalkActions
+
+_QUARTER_TURN = FULL_TURN // 4
 
 
 class BlockWorldEnv(gymnasium.Env[NDArray[np.uint8], Any]):
@@ -27,7 +30,8 @@ class BlockWorldEnv(gymnasium.Env[NDArray[np.uint8], Any]):
     map, and `reset(options={"world": int})` changes it. Episodes never end by themselves.
 
     Actions per frame, by `action_mode`:
-        "discrete": 0 forward by 1/9 block, 1 and 2 turn left and right by 10 degrees.
+        "discrete": 0 forward by 1/9 block, 1 and 2 turn left and right by 10 degrees; other steps by
+            `frames_per_action`.
         "vector": float32 (5,): `move` and `strafe` (blocks, forward and right positive, in [-1, 1]), `jump` (in
             [0, 1], from 0.5 on a jump if standing), `yaw_degrees` and `pitch_degrees` (in [-180, 180], right and
             down positive, applied to the thousandth before the move; pitch stops at +-89).
@@ -43,6 +47,10 @@ class BlockWorldEnv(gymnasium.Env[NDArray[np.uint8], Any]):
         map_height: blocks along y, in [40, 200].
         view_distance: blocks one sees, in (0, 1024].
         fov: vertical field of view in degrees, in [10, 150].
+        arena: instead of a landscape, which `map_size` and `map_height` describe, a walled court of so many blocks a
+            side, in [3, 32] (see `arena.py`); 0 is the landscape.
+        frames_per_action: discrete actions walk a block, or turn by 90 degrees, in so many frames: 1, 2, 3, 4, 5, 6, 8,
+            9 or 10.
         render_mode: "rgb_array" or None; `render()` returns the last frame.
 
     Attributes:
@@ -68,12 +76,17 @@ class BlockWorldEnv(gymnasium.Env[NDArray[np.uint8], Any]):
         map_height: int = 48,
         view_distance: float = 64.0,
         fov: float = 70.0,
+        arena: int = 0,
+        frames_per_action: int = FRAMES_PER_ACTION,
         render_mode: str | None = "rgb_array",
     ) -> None:
         height, width = (size, size) if isinstance(size, int) else size
         if not (1 <= height <= 4096 and 1 <= width <= 4096):
             raise ValueError(f"size must be in [1, 4096] pixels, got {size}")
-        self._actions = WalkActions(action_mode)
+        if not 1 <= frames_per_action <= 10 or BLOCK % frames_per_action or _QUARTER_TURN % frames_per_action:
+            raise ValueError(f"frames_per_action must be one of 1, 2, 3, 4, 5, 6, 8, 9, 10, got {frames_per_action}")
+        self._actions = WalkActions(action_mode, frames_per_action)
+        self._frames_per_action = frames_per_action
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode must be 'rgb_array' or None, got {render_mode!r}")
         if not 0 < view_distance <= 1024:
@@ -83,7 +96,8 @@ class BlockWorldEnv(gymnasium.Env[NDArray[np.uint8], Any]):
         self.render_mode = render_mode
         self.action_mode = action_mode
         self._map = (map_size, map_height)
-        self._world = build_world(int(world), *self._map)
+        self._arena = arena
+        self._world = self._build(int(world))
         self._renderer = Renderer(height, width, fov, view_distance)
         self._player: Player | None = None
         self._frame: NDArray[np.uint8] | None = None
@@ -107,11 +121,11 @@ class BlockWorldEnv(gymnasium.Env[NDArray[np.uint8], Any]):
         if isinstance(world, bool) or not isinstance(world, int | np.integer):
             raise ValueError(f"option 'world' must be an int, got {world!r}")
         if world != self._world.seed:
-            self._world = build_world(int(world), *self._map)
+            self._world = self._build(int(world))
         # Raw bits, because numpy fixes the stream of its bit generators but not of `Generator.integers`.
         chance = hash_grid(int(self.np_random.bit_generator.random_raw()), [0, 1])
         x, z, ground = self._world.spawns[int(chance[0] % np.uint64(len(self._world.spawns)))]
-        self._player = Player(self._world, int(x), int(z), int(ground), int(chance[1] % np.uint64(4)) * 90_000)
+        self._player = Player(self._world, int(x), int(z), int(ground), int(chance[1] % np.uint64(4)) * _QUARTER_TURN)
         return self._look(self._player)
 
     def step(self, action: Any) -> tuple[NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
@@ -126,9 +140,9 @@ class BlockWorldEnv(gymnasium.Env[NDArray[np.uint8], Any]):
         if self.action_mode == "discrete":
             chosen = self._actions.choice(action)
             if chosen == 0:
-                self._player.step(BLOCK // FRAMES_PER_ACTION)
+                self._player.step(BLOCK // self._frames_per_action, whole=True)
             else:
-                turn = 90_000 // FRAMES_PER_ACTION
+                turn = _QUARTER_TURN // self._frames_per_action
                 self._player.turn(-turn if chosen == 1 else turn)
                 self._player.step(0)
         else:
@@ -141,6 +155,9 @@ class BlockWorldEnv(gymnasium.Env[NDArray[np.uint8], Any]):
     def render(self) -> NDArray[np.uint8] | None:
         """Return a copy of the last frame, uint8 (H, W, 3), or None without a render mode."""
         return None if self.render_mode is None or self._frame is None else self._frame.copy()
+
+    def _build(self, seed: int) -> World:
+        return build_arena(seed, self._arena) if self._arena else build_world(seed, *self._map)
 
     def _look(self, player: Player) -> tuple[NDArray[np.uint8], dict[str, Any]]:
         sole = player.y - player.lag

@@ -44,15 +44,17 @@ class Player:
         self.yaw = (self.yaw + yaw) % FULL_TURN
         self.pitch = min(max(self.pitch + pitch, -MAX_PITCH), MAX_PITCH)
 
-    def step(self, forward: int, right: int = 0, jump: bool = False) -> None:
+    def step(self, forward: int, right: int = 0, jump: bool = False, whole: bool = False) -> None:
         """Live through one frame: move by units along and across the heading, then rise or fall.
 
-        What blocks the way stops the whole move along that axis, so that positions keep to their lattice.
+        What blocks the way stops the move along that axis: where it is met, in strides of at most a quarter of a block,
+        or before it begins if `whole`, so that positions keep to the lattice of the moves.
         """
         sine, cosine = sin_cos(self.yaw)
         self.lag = max(0, self.lag - _CLIMB)
         move_x = round(-sine * forward) + round(-cosine * right)
         move_z = round(cosine * forward) + round(-sine * right)
+        start_x, start_z = self.x, self.z
         strides = 1 + max(abs(move_x), abs(move_z)) // _STRIDE
         for stride in range(strides):
             part_x = move_x * (stride + 1) // strides - move_x * stride // strides
@@ -61,6 +63,10 @@ class Player:
                 self._shift(part_x, 0)
             if part_z:
                 self._shift(0, part_z)
+        if whole and self.x != start_x + move_x:
+            self.x = start_x
+        if whole and self.z != start_z + move_z:
+            self.z = start_z
         self._rise_or_fall(jump)
 
     def _columns(self, x: int, z: int) -> tuple[int, ...]:

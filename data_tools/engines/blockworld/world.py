@@ -92,26 +92,55 @@ def build_world(seed: int, size: int = 128, height: int = 48) -> World:
         reserved[max(0, mark.x - reach) : mark.x + reach + 1, max(0, mark.z - reach) : mark.z + reach + 1] = True
     plant_trees(blocks, seed, reserved)
 
-    opaque = (blocks != Block.AIR) & (blocks != Block.WATER)
-    cover = _height_above_top(opaque)
     axis = np.arange(size)
     drift = np.arange(CLOUD_CELLS)
-    dryness = 255.0 * value_noise(salted(seed, "dryness"), axis[:, None], axis[None, :], 36)
-    cloudy = value_noise(salted(seed, "clouds"), drift[:, None], drift[None, :], 4) > 0.6
+    return assemble_world(
+        seed,
+        blocks,
+        dryness=255.0 * value_noise(salted(seed, "dryness"), axis[:, None], axis[None, :], 36),
+        clouds=value_noise(salted(seed, "clouds"), drift[:, None], drift[None, :], 4) > 0.6,
+        spawns=_spawn_places(blocks, _height_above_top(_opaque(blocks)), reserved),
+        landmarks=landmarks,
+    )
+
+
+def assemble_world(
+    seed: int,
+    blocks: NDArray[np.uint8],
+    dryness: NDArray[np.float64],
+    clouds: NDArray[np.bool_],
+    spawns: NDArray[np.int64],
+    landmarks: tuple[Landmark, ...],
+) -> World:
+    """The world of these blocks, with all that follows from them; see the attributes of `World`.
+
+    Args:
+        seed: the world's seed.
+        blocks: uint8 (size, size, height), numbers of `Block`.
+        dryness: (size, size) in [0, 255].
+        clouds: (CLOUD_CELLS, CLOUD_CELLS).
+        spawns: (n, 3), n >= 1.
+        landmarks: the landmarks.
+    """
+    opaque = _opaque(blocks)
     world = World(
         seed=seed,
         blocks=blocks,
         cells=encode_cells(blocks),
-        cover=np.pad(cover.astype(np.uint8), 1),
+        cover=np.pad(_height_above_top(opaque).astype(np.uint8), 1),
         dryness=np.pad(dryness.astype(np.uint8), 1),
-        clouds=cloudy.astype(np.uint8),
+        clouds=clouds.astype(np.uint8),
         columns=_barred_columns(blocks, opaque),
-        spawns=_spawn_places(blocks, cover, reserved),
+        spawns=spawns,
         landmarks=landmarks,
     )
     for array in (world.blocks, world.cells, world.cover, world.dryness, world.clouds, world.spawns):
         array.flags.writeable = False
     return world
+
+
+def _opaque(blocks: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    return (blocks != Block.AIR) & (blocks != Block.WATER)
 
 
 def _height_above_top(opaque: NDArray[np.bool_]) -> NDArray[np.int64]:
