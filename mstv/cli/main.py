@@ -14,6 +14,7 @@ COMMANDS = {
     "evaluate": "score rollouts against horizon, with upper and lower bounds",
     "compare": "several runs -> one table and one page",
     "plan": "what the plans of experiments cost, and their picture",
+    "plan-training": "parameters, memory and hours of a training, before it is started",
     "convert": "load a published checkpoint into ours",
     "demo": "the whole pipeline, from recording to the page, on this machine",
 }
@@ -40,9 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     known, _ = parser().parse_known_args(arguments)
     try:
-        command = importlib.import_module(f"mstv.cli.{known.command}")
+        command = importlib.import_module(f"mstv.cli.{known.command.replace('-', '_')}")
         rest = arguments[arguments.index(known.command) + 1 :]
-        if known.command == "fit":  # a training saves before it ends
+        if known.command in ("fit", "plan-training"):  # they hand options on, and a training saves before it ends
             return command.run(rest)
         options = OneLineParser(prog=f"mstv {known.command}", description=COMMANDS[known.command])
         command.add_arguments(options)

@@ -10,7 +10,8 @@ def initialise(module: nn.Module) -> None:
     """
     for part in module.modules():
         if isinstance(part, nn.Linear):
-            if part.weight.any():
+            # A matrix of the meta device has a size and no values.
+            if not part.weight.is_meta and part.weight.any():
                 nn.init.xavier_uniform_(part.weight)
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
