@@ -15,11 +15,12 @@ from mstv.callbacks.git_state import git_state
 from mstv.callbacks.media import wandb_loggers
 from mstv.callbacks.metrics_csv import MetricsCSV
 from mstv.callbacks.throughput import Throughput
+from mstv.data.results import RECORD
 from mstv.data.results.training import DataNote, Start, TrainingRecord
 from mstv.data.schema import Manifest, atomic_path
 from mstv.rollout.draw import draw_plans
 
-RECORD, PLAN = "run.json", "plan.png"
+PLAN = "plan.png"
 PACKAGES = ("mstv", "torch", "lightning", "torchmetrics", "wandb", "numpy")
 
 

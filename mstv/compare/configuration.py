@@ -1,4 +1,4 @@
-"""The settings that runs were trained with: their `config.yaml` files beside each other."""
+"""What runs were trained with: their `config.yaml` and `run.json` beside each other."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +8,7 @@ import yaml
 
 from mstv.compare.cards import CardRow
 from mstv.compare.comparison import Comparison
+from mstv.data.results import Run
 from mstv.errors import UserError
 
 OWN = {"run"}
@@ -21,16 +22,16 @@ class Configurations:
     different: tuple[CardRow, ...]
     equal: tuple[CardRow, ...]
     missing: tuple[str, ...]
-    """Labels of runs without a `config.yaml`: their cells are dashes, and make no difference."""
+    """Labels of runs without both files: their cells are dashes, and make no difference."""
 
 
 def configurations(comparison: Comparison) -> Configurations:
     """Read the runs' settings.
 
     Raises:
-        UserError: a `config.yaml` is not YAML of settings.
+        UserError: a `config.yaml` is not YAML of settings, or a `run.json` is damaged.
     """
-    settings = [read_settings(entry.run.config) for entry in comparison.entries]
+    settings = [_known(entry.run) for entry in comparison.entries]
     known = [own for own in settings if own is not None]
     different, equal = [], []
     for name in dict.fromkeys(name for own in known for name in own if name not in OWN):
@@ -40,6 +41,20 @@ def configurations(comparison: Comparison) -> Configurations:
             equal.append(CardRow(name, (known[0][name],)))
     missing = [entry.label for entry, own in zip(comparison.entries, settings, strict=True) if own is None]
     return Configurations(tuple(different), tuple(equal), tuple(missing))
+
+
+def _known(run: Run) -> dict[str, str] | None:
+    settings, record = read_settings(run.config), run.training_record()
+    if record is None:
+        return settings
+    last = record.starts[-1]
+    return {
+        "parameters": f"{record.parameters['total']:,}",
+        "trained on": f"{last.device}, {last.ranks} process{'es' * (last.ranks > 1)}, {last.precision}",
+        "code": f"{last.git.commit[:12]}{', changed' * last.git.dirty}" if last.git else "not from a repository",
+        "times started": str(len(record.starts)),
+        **(settings or {}),
+    }
 
 
 def read_settings(path: Path) -> dict[str, str] | None:

@@ -22,13 +22,18 @@ class CostCell:
         """A number in a format."""
         return CostCell("unknown" if number is None else form.format(number), number)
 
+    @staticmethod
+    def of_time(seconds: float | None) -> "CostCell":
+        """A time as one reads it."""
+        return CostCell("unknown" if seconds is None else duration(seconds), seconds)
+
 
 @dataclass(frozen=True)
 class CostTable:
     """A row for each run, in order.
 
     Columns: quality over all horizons; token evaluations per generated frame; the most tokens of a step; generated
-    frames per second; wall clock of rolling out all episodes; training steps.
+    frames per second; wall clock of rolling out all episodes; training steps; time of training alone.
     """
 
     columns: tuple[str, ...]
@@ -36,13 +41,14 @@ class CostTable:
     labels: tuple[str, ...]
 
     def for_terminal(self) -> Table:
-        """The same as a rich table, without the quality, which has a table of its own."""
+        """The same as a rich table, without what the other tables and columns say."""
         table = Table(title="Cost (evals: token evaluations)", title_justify="left")
         table.add_column("run", overflow="fold", min_width=14)
-        for column in self.columns[1:]:
-            table.add_column(column, justify="right", no_wrap=True)
+        told = [index for index, name in enumerate(self.columns) if index and name != "rollout"]
+        for index in told:
+            table.add_column(self.columns[index], justify="right", no_wrap=True)
         for label, row in zip(self.labels, self.rows, strict=True):
-            table.add_row(Text(label), *(cell.text for cell in row[1:]))
+            table.add_row(Text(label), *(row[index].text for index in told))
         return table
 
 
@@ -54,7 +60,7 @@ def cost_table(comparison: Comparison) -> CostTable:
     """
     metric = comparison.metrics[0]
     quality = f"{METRIC_TITLES.get(metric, metric)}, all"
-    columns = (quality, "evals/frame", "tokens/step", "frames/s", "rollout", "steps")
+    columns = (quality, "evals/frame", "tokens/step", "frames/s", "rollout", "steps", "training")
     rows = tuple(_row(entry, metric) for entry in comparison.entries)
     return CostTable(columns, rows, tuple(entry.label for entry in comparison.entries))
 
@@ -68,8 +74,9 @@ def _row(entry: Entry, metric: str) -> tuple[CostCell, ...]:
         CostCell.of(card.token_evaluations_per_frame),
         CostCell.of(card.max_tokens_per_step),
         CostCell.of(summary.frames_per_second, "{:,.3g}"),
-        CostCell("unknown" if seconds is None else duration(seconds), seconds),
+        CostCell.of_time(seconds),
         CostCell.of(entry.training.num_steps),
+        CostCell.of_time(entry.training.seconds),
     )
 
 

@@ -10,6 +10,8 @@ from mstv.errors import UserError
 MAX_POINTS = 600
 """Longer curves are shown as means of equally many consecutive values."""
 INDEX_COLUMNS = ("step", "epoch")
+STEP_SECONDS = "throughput/step_seconds"
+"""Mean seconds of a training step since this was logged last."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class TrainingLog:
     """In the order of its columns."""
     num_steps: int | None = None
     """The last step that was logged; None if none was."""
+    seconds: float | None = None
+    """Of training alone, without validation and the like, as far as it was logged; None where the speed was not."""
 
 
 def read_training_log(path: Path) -> TrainingLog:
@@ -60,8 +64,11 @@ def read_training_log(path: Path) -> TrainingLog:
                             "is not a number: mend or move the file"
                         ) from None
     steps = [step for logged in points.values() for step, _ in logged]
+    speeds = [(step, seconds) for step, seconds in points.get(STEP_SECONDS, []) if math.isfinite(seconds)]
+    before = [-1.0, *(step for step, _ in speeds)]  # steps are counted from 0
+    seconds = sum((step - last) * each for (step, each), last in zip(speeds, before, strict=False))
     curves = tuple(_thin(name, logged) for name, logged in points.items() if logged)
-    return TrainingLog(curves, int(max(steps)) if steps else None)
+    return TrainingLog(curves, int(max(steps)) if steps else None, seconds if speeds else None)
 
 
 def _thin(name: str, logged: list[tuple[float, float]]) -> LoggedCurve:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.compare_page import ARGUMENTS
 from benchmarks.synthetic_run import make_run, read_number
 from mstv.compare.comparison import Comparison
 from mstv.compare.page import write_page
@@ -20,8 +21,6 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-ARGUMENTS += ["--disable-component-update", "--disable-sync"]
 CONTEXT, END = 24, 96
 WATCH = """() => {
   // What is on the screen: the number of the frame that each video in view presented last, at each repaint.

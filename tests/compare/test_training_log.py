@@ -26,3 +26,11 @@ def test_training_log_is_sparse_and_thinned(new_run, tmp_path):
     with pytest.raises(UserError, match="column step is missing"):
         read_training_log(path)
     assert read_training_log(tmp_path / "none.csv") == TrainingLog()
+
+
+def test_time_of_training_is_that_of_its_steps(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text("step,throughput/step_seconds,loss\n9,2,1\n19,,1\n29,0.5,1\n39,nan,1\n")
+    assert read_training_log(path).seconds == 10 * 2 + 20 * 0.5
+    path.write_text("step,loss\n9,1\n")
+    assert read_training_log(path).seconds is None

@@ -1,6 +1,6 @@
 """The run directory, which docs/compare.md describes: one writer and one reader of each file.
 
-run/config.yaml, run/checkpoints/, run/metrics.csv
+run/config.yaml, run/run.json, run/checkpoints/, run/metrics.csv
 run/evaluation/<protocol>/card.json            Card, written first
                           per_frame.parts/     scores of finished episodes, until they are merged
                           per_frame.parquet    SCORES, one row per episode, frame, metric, ground truth, series
@@ -16,6 +16,7 @@ from mstv.data.results.layout import (
     CHECKPOINTS,
     CONFIG,
     EVALUATION,
+    RECORD,
     REVISIT_FILE,
     SCORE_FILE,
     SCORE_PARTS,
@@ -46,6 +47,7 @@ from mstv.data.results.summary import (
     bootstrap_interval,
     summarise,
 )
+from mstv.data.results.training import TrainingRecord
 
 __all__ = [
     "CARD",
@@ -53,6 +55,7 @@ __all__ = [
     "CONFIG",
     "EVALUATION",
     "INTERVAL",
+    "RECORD",
     "REVISIT_FILE",
     "SCORES",
     "SCORE_FILE",
@@ -73,6 +76,7 @@ __all__ = [
     "Series",
     "SeriesSummary",
     "Summary",
+    "TrainingRecord",
     "WindowMean",
     "begin_evaluation",
     "bootstrap_interval",

@@ -15,6 +15,7 @@ from mstv.data.results.layout import (
     CHECKPOINTS,
     CONFIG,
     EVALUATION,
+    RECORD,
     SCORE_FILE,
     SCORE_PARTS,
     SUMMARY,
@@ -25,6 +26,7 @@ from mstv.data.results.layout import (
 from mstv.data.results.revisits import read_revisits
 from mstv.data.results.scores import Incomplete, half_written, read_scores
 from mstv.data.results.summary import Summary
+from mstv.data.results.training import TrainingRecord
 from mstv.data.schema import temporary_path
 from mstv.errors import UserError
 
@@ -73,6 +75,15 @@ class Run:
     def config(self) -> Path:
         """`config.yaml`; it may be missing."""
         return self.folder / CONFIG
+
+    def training_record(self) -> TrainingRecord | None:
+        """`run.json`; None if there is no file, as in runs of earlier versions.
+
+        Raises:
+            UserError: damaged or of another version.
+        """
+        path = self.folder / RECORD
+        return TrainingRecord.read(path) if path.is_file() else None
 
     @property
     def training_log(self) -> Path:

@@ -1,22 +1,19 @@
 """`run.json`: with what a run was trained, so that it can be repeated or explained."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from mstv.data.results.card import Part
 from mstv.data.schema import Record, TokenizerSource
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class GitState(_Part):
+class GitState(Part):
     """The code that ran."""
 
     commit: str
     dirty: bool = Field(description="whether tracked files differed from the commit")
 
 
-class DataNote(_Part):
+class DataNote(Part):
     """The set that was trained on."""
 
     manifest_sha256: str = Field(description="identity of the set, see `Manifest.sha256`")
@@ -24,7 +21,7 @@ class DataNote(_Part):
     tokenizer: TokenizerSource | None = Field(default=None, description="latents: the tokenizer that made them")
 
 
-class Start(_Part):
+class Start(Part):
     """One process's part of a run: the first, or one that resumed."""
 
     time: str = Field(description="UTC, ISO 8601")
