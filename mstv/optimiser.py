@@ -89,11 +89,7 @@ class Optimiser:
         return 1 - progress if self.decay_shape == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
 
     def build(self, module: nn.Module) -> tuple[Optimizer, LambdaLR]:
-        """Optimiser of all parameters that are trained, and learning-rate schedule, to be stepped once a training step.
-
-        Raises:
-            UserError: Muon, and parameters that a strategy has flattened.
-        """
+        """Optimiser of all trained parameters, and learning-rate schedule, to be stepped once a training step."""
         optimiser = self._muon_adamw(module) if self.kind == "muon_adamw" else self._adamw(list(module.parameters()))
         # A plain function: the schedule's state then holds no object, and the checkpoint stays weights_only.
         return optimiser, LambdaLR(optimiser, lambda step: self.factor(step))
@@ -125,11 +121,6 @@ class Optimiser:
         # By identity, in order and once each: layers may share a weight.
         linear = {id(part.weight): part.weight for part in module.modules() if isinstance(part, nn.Linear)}
         weights = [weight for weight in linear.values() if weight.requires_grad]
-        if any(weight.ndim != 2 for weight in weights):
-            raise UserError(
-                "optimiser: kind muon_adamw needs whole matrices, but the trainer's strategy flattens them: "
-                "take a strategy that keeps them (ddp, or FSDP2: ModelParallelStrategy) or kind adamw"
-            )
         groups: list[dict[str, Any]] = [{"params": weights, "algorithm": "muon"}] if weights else []
         rest = self._groups([parameter for parameter in module.parameters() if id(parameter) not in linear])
         groups += [{**group, "algorithm": "adamw"} for group in rest]

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.strategies import FSDPStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn.utils import clip_grad_value_, clip_grads_with_norm_, get_total_norm
@@ -16,6 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from mstv import checkpoint
 from mstv.divergence import DivergenceGuard
+from mstv.errors import UserError
 from mstv.optimiser import Optimiser
 from mstv.sharding import whole
 
@@ -65,7 +67,16 @@ class TrainedModule(LightningModule):
         """Matrix-product FLOPs of forward and backward of this rank's batch; see `mstv.transformer.flops`."""
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """See `Optimiser`."""
+        """See `Optimiser`.
+
+        Raises:
+            UserError: a strategy that flattens the weights.
+        """
+        if isinstance(self.trainer.strategy, FSDPStrategy):
+            raise UserError(
+                "trainer.strategy is fsdp, which flattens weights: Muon needs matrices, and clipping the norm over all "
+                "ranks; take ddp"
+            )
         optimiser, schedule = self.optimiser.build(self)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

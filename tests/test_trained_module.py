@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor
 
 from mstv.callbacks.ema import EMA
@@ -202,6 +203,14 @@ def test_mixed_precision_trains(tmp_path: Path) -> None:
     _, recorder = fit(tmp_path, 60, TinyData(60, poisoned=(5,)), module, precision="bf16-mixed", gradient_clip_val=1.0)
     assert module.loss(Batches(1, 64).batch(0)).item() < 0.8 * before
     assert module.weights.dtype == torch.float32 and recorder.skipped[-1] == 1
+
+
+def test_flattened_weights_are_refused(tmp_path: Path) -> None:
+    module = Tiny(settings())
+    module.trainer = trainer(tmp_path, 1)
+    module.trainer._accelerator_connector.strategy = FSDPStrategy()
+    with pytest.raises(UserError, match="take ddp"):
+        module.configure_optimizers()
 
 
 def test_the_default_is_the_published_recipe() -> None:

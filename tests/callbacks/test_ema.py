@@ -94,6 +94,28 @@ def test_a_checkpoint_without_averages_begins_them(tmp_path: Path) -> None:
     assert torch.equal(module.weights, recorder.weights[-1]) and ema._updates == 2
 
 
+def test_a_rollout_within_training_sees_the_averages(tmp_path: Path) -> None:
+    class Rolls(Recorder):
+        """As LongRollout does."""
+
+        def __init__(self, ema: EMA) -> None:
+            super().__init__()
+            self.ema = ema
+            self.seen: list[Tensor] = []
+
+        def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *rest: Any) -> None:
+            super().on_train_batch_end(trainer, pl_module, *rest)
+            with self.ema.applied(pl_module):
+                self.seen.append(pl_module.weights)
+            assert torch.equal(pl_module.weights, self.weights[-1])
+
+    ema = EMA(0.6)
+    rolls = Rolls(ema)
+    trainer(tmp_path, 5, ema, rolls).fit(Tiny(settings()), TinyData(5))
+    for step, seen in enumerate(rolls.seen, 1):
+        assert torch.allclose(seen.double(), average(rolls.weights[:step], 0.6), atol=1e-6)
+
+
 def test_nonsense_is_refused() -> None:
     for decay in (-0.1, 1.0, float("nan")):
         with pytest.raises(UserError, match="decay"):
