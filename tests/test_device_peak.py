@@ -40,3 +40,11 @@ def test_the_cpu_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     assert peak.source == "measured" and peak.arithmetic == "fp32"
     assert 1e9 < peak.flops < 1e14
     assert " TFLOP/s, measured, fp32 on " in str(peak) and str(peak).endswith(" threads")
+
+
+def test_emulated_arithmetic_is_no_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        device_peak, "_measure", lambda device, arithmetic, seconds: {"bf16": 1e9, "fp32": 5e10}[arithmetic]
+    )
+    peak = DevicePeak.of(torch.device("cpu"), "bf16-mixed")
+    assert peak.flops == 5e10 and peak.arithmetic == "fp32"
