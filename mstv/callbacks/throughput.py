@@ -60,7 +60,8 @@ class Throughput(Callback):
         self._tokens += pl_module.num_tokens(batch)
         self._flops += pl_module.training_flops(batch)
         self._steps += stepped
-        if stepped and self._step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if stepped and every and self._step % every == 0:
             self._log(trainer)
             self._begin(trainer)
 

@@ -55,11 +55,12 @@ class TrainingLog(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Keep what the step returned; log when it is time."""
-        if outputs:
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if outputs and every:
             # Lightning divides the loss by the number of micro-batches.
             self._pending.append({**outputs, "loss": outputs["loss"] * trainer.accumulate_grad_batches})
         stepped, self._step = trainer.global_step != self._step, trainer.global_step
-        if not stepped or self._step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
+        if not every or not stepped or self._step % every:
             return
         self._count()
         sums, counts = gather(trainer, torch.from_numpy(self._sums.reshape(-1))).sum(0).view(2, -1).tolist()

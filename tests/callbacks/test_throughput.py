@@ -137,3 +137,7 @@ def test_accumulation_counts_all_micro_batches() -> None:
         assert row["samples_per_second"] == pytest.approx(3 * BATCH / row["step_seconds"])
         assert row["tokens_per_second"] == pytest.approx(3 * BATCH * TOKENS / row["step_seconds"])
         assert row["other_share"] == 0
+
+
+def test_an_interval_of_zero_logs_nothing() -> None:
+    assert trained(0, [], limit_val_batches=0) == {}

@@ -149,6 +149,10 @@ def test_accumulation_logs_each_step_once_over_all_micro_batches() -> None:
         assert row["train/loss_level1"] == pytest.approx(float(part[0::2, :, 1].mean() + 1))
 
 
+def test_an_interval_of_zero_logs_nothing() -> None:
+    assert trained(Diffusion(), numbers(4), 0, max_epochs=1) == {}
+
+
 class Killed(Exception):
     pass
 
