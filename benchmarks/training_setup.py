@@ -36,6 +36,7 @@ class Run:
         modulation: `grouped`, computed per (frame, level), or `per_token` as in the published code.
         compiled: whether the blocks are.
         noise_draws: of a context.
+        kernel: of the attention: `default`, PyTorch's choice, or `flash` or `cudnn`.
         workers: processes that load; -1 for the recipe's.
     """
 
@@ -48,14 +49,19 @@ class Run:
     modulation: Literal["grouped", "per_token"] = "grouped"
     compiled: bool = False
     noise_draws: int = 1
+    kernel: Literal["default", "flash", "cudnn"] = "default"
     workers: int = -1
 
     @property
     def name(self) -> str:
         """Such as `plain isolated grouped eager`: what tells it from the others of its contest."""
-        words = [self.loop, "compiled" if self.compiled else "eager"]
-        if self.model == "diffusion":
-            words[1:1] = [self.attention, self.modulation, *([f"M={self.noise_draws}"] if self.noise_draws > 1 else [])]
+        words = [self.loop, self.attention, self.modulation, "compiled" if self.compiled else "eager"]
+        if self.model == "tokenizer":
+            del words[1:3]
+        if self.noise_draws > 1:
+            words.append(f"{self.noise_draws} draws")
+        if self.kernel != "default":
+            words.append(self.kernel)
         return " ".join(words)
 
     def differs_in(self, other: "Run") -> list[str]:
@@ -92,7 +98,7 @@ class Run:
         }
         if self.batch:
             options["data.batch_size"] = self.batch
-        if self.workers >= 0:
+        if self.workers != -1:
             options["data.num_workers"] = self.workers
         if self.model == "diffusion":
             options |= {"model.attention": self.attention, "model.noise_draws": self.noise_draws}

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.rollout import peak_mib, reset_peak, synchronise
 from benchmarks.training_setup import Run
@@ -26,7 +26,6 @@ from mstv.callbacks.rolling_checkpoint import RollingCheckpoint
 from mstv.cli.fit import FitCLI, quiet_lightning
 from mstv.cli.runtime import Runtime
 from mstv.data.latents import StepBatch
-from mstv.data.loader import ResumableLoader
 from mstv.diffusion.flops import TrainingStep
 from mstv.rollout.layout import StepLayout
 from mstv.token_cells import TokenCells
@@ -72,16 +71,19 @@ class Pace:
         connection: to who commands.
         runtime: of the run.
         module: that is trained.
+        loader: of its batches; it knows how long they were waited for.
         checkpoint_seconds: the recipe's time from one checkpoint to the next.
     """
 
     connection: Connection
     runtime: Runtime
     module: Any = None
+    loader: Any = None
     checkpoint_seconds: float = 0.0
     _left: int = 0
     _round: Round = field(default_factory=Round)
     _began: tuple[float, float] = (0.0, 0.0)
+    _waited: float = 0.0
     _shapes: set[TrainingStep] = field(default_factory=set)
 
     def wait_for_steps(self, save: Any) -> None:
@@ -100,6 +102,7 @@ class Pace:
         reset_peak(self.runtime)
         self._left, self._round = command, Round()
         synchronise(self.runtime)
+        self._waited = self.loader.wait_seconds
         self._began = time.perf_counter(), time.process_time()
 
     def step_done(self, batch: Any, save: Any) -> None:
@@ -119,29 +122,12 @@ class Pace:
         if self._left:
             return
         synchronise(self.runtime)
+        now.wait_seconds = self.loader.wait_seconds - self._waited
         now.seconds, now.cpu_seconds = time.perf_counter() - self._began[0], time.process_time() - self._began[1]
         now.peak_mib = peak_mib(self.runtime)
         now.shapes_left = len(set(getattr(self.module, "training_steps", ())) - self._shapes)
         self.connection.send(now)
         self.wait_for_steps(save)
-
-    @contextlib.contextmanager
-    def timed_loader(self) -> Iterator[None]:
-        """Count what any training loader's reader waits."""
-        original = ResumableLoader.__iter__
-
-        def timed(loader: ResumableLoader) -> Iterator[Any]:
-            batches = original(loader)
-            while True:
-                began = time.perf_counter()
-                batch = next(batches, None)
-                self._round.wait_seconds += time.perf_counter() - began
-                if batch is None:
-                    return
-                yield batch
-
-        with mock.patch.object(ResumableLoader, "__iter__", timed):
-            yield
 
 
 class PaceCallback(Callback):
@@ -152,6 +138,7 @@ class PaceCallback(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Wait for the first command."""
+        self.pace.loader = trainer.train_dataloader
         self.pace.wait_for_steps(trainer.save_checkpoint)
 
     def on_train_batch_end(
@@ -174,9 +161,10 @@ def train_plain(cli: FitCLI, pace: Pace) -> None:
     """The same batches, loss, clipping, optimiser, schedule and averaged weights in a loop, and nothing else."""
     module, data, runtime = cli.model.to(pace.runtime.device).train(), cli.datamodule, pace.runtime
     clip = cli.trainer.gradient_clip_val
-    configured = module.configure_optimizers()
-    optimiser, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
+    optimiser, schedule = module.optimiser.build(module)
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    # In the framework's order, so that not even rounding differs.
+    clipped = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     decay = next(callback.decay for callback in cli.trainer.callbacks if isinstance(callback, EMA))
     averaged = copy.deepcopy(parameters)
 
@@ -185,21 +173,22 @@ def train_plain(cli: FitCLI, pace: Pace) -> None:
         torch.save(state | {"schedule": schedule.state_dict(), "data": data.state_dict()}, path)
 
     data.setup("fit")
-    loader, step = data.train_dataloader(), 0
+    pace.loader, step = data.train_dataloader(), 0
     pace.wait_for_steps(save)
     try:
         while True:
-            for loaded in loader:
+            for loaded in pace.loader:
                 batch = data.on_after_batch_transfer(on_device(loaded, runtime.device), 0)
                 with runtime.autocast():
                     loss = module.training_step(batch, step)["loss"]
                 optimiser.zero_grad()
                 loss.backward()
-                torch.nn.utils.clip_grad_norm_(parameters, clip)
+                torch.nn.utils.clip_grad_norm_(clipped, clip)
                 optimiser.step()
                 schedule.step()
                 with torch.no_grad():
-                    torch._foreach_lerp_(averaged, parameters, 1 - min(decay, (1 + step) / (10 + step)))
+                    kept = min(decay, (1 + step) / (10 + step)) if step else 0.0
+                    torch._foreach_lerp_(averaged, parameters, 1 - kept)
                 step += 1
                 pace.step_done(batch, save)
     finally:
@@ -250,6 +239,13 @@ class PerTokenLayout(StepLayout):
         return TokenCells(torch.arange(stop - start, device=self.frames.device), 1)
 
 
+def attention_kernel(name: str) -> contextlib.AbstractContextManager[None]:
+    """PyTorch's choice of attention kernels, or one of them."""
+    if name == "default":
+        return contextlib.nullcontext()
+    return sdpa_kernel(SDPBackend.CUDNN_ATTENTION if name == "cudnn" else SDPBackend.FLASH_ATTENTION)
+
+
 @contextlib.contextmanager
 def terminal() -> Iterator[None]:
     """A terminal on stderr that nobody reads, so that the progress bar draws what it does for a user."""
@@ -281,22 +277,28 @@ def work(run: Run, folder: Path, out: Path, device: str, connection: Connection)
     """
     os.environ.setdefault("TERM", "xterm-256color")
     os.environ["COLUMNS"] = "160"
-    runtime = Runtime(torch.device(device), run.precision == "bf16")
-    pace = Pace(connection, runtime)
+    pace = Pace(connection, Runtime(torch.device(device), run.precision == "bf16"))
     try:
-        with terminal(), pace.timed_loader():
-            quiet_lightning()
-            torch.set_float32_matmul_precision("high")
-            cli = FitCLI(run.arguments(folder, out, "gpu" if runtime.device.type == "cuda" else "cpu"))
-            pace.module = cli.model
-            rolling = next(one for one in cli.trainer.callbacks if isinstance(one, RollingCheckpoint))
-            pace.checkpoint_seconds, rolling.every_seconds = rolling.every_seconds, math.inf
-            if run.modulation == "per_token":
-                modulate_per_token(cli.model)
-            if run.compiled:
-                cli.model.compile_blocks()
+        with terminal(), attention_kernel(run.kernel):
+            cli = prepared(run, folder, out, pace)
             (train_framework if run.loop == "framework" else train_plain)(cli, pace)
     except Stop:
         pass
     except Exception:
         connection.send(traceback.format_exc())
+
+
+def prepared(run: Run, folder: Path, out: Path, pace: Pace) -> FitCLI:
+    """Model, data and trainer as `mstv fit` builds them, ready to be trained at `pace`."""
+    quiet_lightning()
+    torch.set_float32_matmul_precision("high")
+    cli = FitCLI(run.arguments(folder, out, "gpu" if pace.runtime.device.type == "cuda" else "cpu"))
+    if run.modulation == "per_token":
+        modulate_per_token(cli.model)
+    if run.compiled:
+        cli.model.compile_blocks()
+    pace.module = cli.model
+    # Checkpoints are timed apart.
+    rolling = next(one for one in cli.trainer.callbacks if isinstance(one, RollingCheckpoint))
+    pace.checkpoint_seconds, rolling.every_seconds = rolling.every_seconds, math.inf
+    return cli
