@@ -27,7 +27,7 @@ GUARD_FIELD = "divergence"
 class TrainedModule(LightningModule):
     """A module that trains all its parameters with one optimiser, and skips steps whose gradient is not finite.
 
-    It logs, at each step, `train/gradient_norm`, of all parameters and ranks before clipping, and
+    It logs, at the steps that are logged, `train/gradient_norm`, of all parameters and ranks before clipping, and
     `train/skipped_steps`, their number since the training began.
 
     Attributes:
@@ -129,8 +129,11 @@ class TrainedModule(LightningModule):
             # Without gradients the optimiser's step moves neither weights nor moments.
             optimizer.zero_grad(set_to_none=True)
             self._skip_step(value)
-        skipped = float(self._guard.skipped)
-        self.log_dict({"train/gradient_norm": torch.tensor(value), "train/skipped_steps": torch.tensor(skipped)})
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        # Lightning takes 2 ms to be told what it then does not write.
+        if every and (self.trainer.global_step + 1) % every == 0:
+            skipped = float(self._guard.skipped)
+            self.log_dict({"train/gradient_norm": torch.tensor(value), "train/skipped_steps": torch.tensor(skipped)})
 
     def _skip_step(self, norm: float) -> None:
         # All ranks are here, as they have the same norm. Those whose loss is to blame save; if none's is, all do.
