@@ -1,0 +1,53 @@
+"""The rows of the LoopWalk table, in the order in which they are trained."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+CONTEXT, END = 256, 1024
+PROTOCOL = "loopwalk"
+EPISODES = {"mini": 16, "standard": 50}
+"""Test episodes that are rolled out."""
+FEW_EVALUATIONS = ("--sampler", "dpm_solver", "--nfe", "12")
+MANY_EVALUATIONS = ("--sampler", "ddim", "--nfe", "50")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training and its evaluation.
+
+    Attributes:
+        plan: name of its layer.
+        attention: what context tokens see.
+        seed: of the initial weights, the noise and the order of the data.
+    """
+
+    plan: str
+    attention: str = "isolated"
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """Of the run."""
+        return f"{self.plan}-{self.attention}-{self.seed}"
+
+    @property
+    def sampling(self) -> tuple[str, ...]:
+        """Options of `mstv evaluate`: joint attention is sampled as published."""
+        return MANY_EVALUATIONS if self.attention == "joint" else FEW_EVALUATIONS
+
+    def layers(self, size: str) -> list[Path]:
+        """The files that `mstv fit` reads."""
+        names = ["diffusion", self.plan, *(["joint"] if self.attention == "joint" else [])]
+        return [HERE / size / f"{name}.yaml" for name in names]
+
+
+ROWS = (
+    Row("coarse_to_fine"),
+    Row("full_resolution"),
+    Row("framepack"),
+    Row("upscale"),
+    *(Row(plan, seed=seed) for seed in (1, 2) for plan in ("coarse_to_fine", "framepack", "full_resolution")),
+    Row("framepack_latents"),
+    Row("coarse_to_fine", attention="joint"),
+)

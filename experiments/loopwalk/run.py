@@ -1,0 +1,123 @@
+"""Train and evaluate the rows of the LoopWalk table; an interrupted run goes on, a finished one is left alone.
+
+Command:  nohup python -m experiments.loopwalk.run mini loopwalk/mini &
+Hardware: mini 2 CPU cores, about an hour a row; standard one GPU. Two may run beside each other on rows of their own
+(`--rows`), once the latents are there.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_tools import options
+from experiments.loopwalk.frozen_set import FrozenSet, FrozenSplit, read_sets
+from experiments.loopwalk.make_set import SHARDS, make_set
+from experiments.loopwalk.rows import CONTEXT, END, EPISODES, HERE, PROTOCOL, ROWS, Row
+from experiments.loopwalk.table import write_results
+from mstv.data.results import SUMMARY, evaluation_folder
+from mstv.errors import UserError
+from mstv.termination import EXIT_CODE, Terminated, terminable
+
+TOKENIZER, LATENTS, RUNS = "tokenizer", "latents", "runs"
+QUICK_FRAMES = 160
+
+
+class Benchmark:
+    """The stages of one size, each the command that a user would type.
+
+    Args:
+        size: `mini` or `standard`.
+        folder: of everything it makes.
+        quick: a few steps on a few short episodes, which checks the pipeline only.
+    """
+
+    def __init__(self, size: str, folder: Path, quick: bool = False) -> None:
+        self.size, self.folder = size, folder
+        self.frozen = _quick(read_sets()[size]) if quick else read_sets()[size]
+        self.fit_options = ["--trainer.max_steps", "4", "--trainer.val_check_interval", "2"] if quick else []
+        self.context, self.end = (128, QUICK_FRAMES) if quick else (CONTEXT, END)
+        self.episodes = 2 if quick else EPISODES[size]
+
+    def run_folder(self, row: Row) -> Path:
+        """Where a row trains."""
+        return self.folder / RUNS / row.name
+
+    def prepare(self) -> None:
+        """Make the set, train the tokenizer, encode."""
+        make_set(self.frozen, self.folder)
+        recipe = ["-c", str(HERE / self.size / "tokenizer.yaml"), "--run", str(self.folder / TOKENIZER)]
+        shards, latents = str(self.folder / SHARDS), str(self.folder / LATENTS)
+        _mstv("fit", *recipe, "--data.folder", shards, "--wandb", "false", *self.fit_options)
+        _mstv("encode", shards, latents, "--tokenizer", str(self.folder / TOKENIZER))
+
+    def train_and_evaluate(self, row: Row) -> None:
+        """What is missing of a row."""
+        run = self.run_folder(row)
+        if (evaluation_folder(run, PROTOCOL) / SUMMARY).is_file():
+            print(f"{run}: already there")
+            return
+        seeds = ["--model.seed", str(row.seed), "--data.seed", str(row.seed)]
+        recipe = [word for path in row.layers(self.size) for word in ("-c", str(path))]
+        latents = ["--data.folder", str(self.folder / LATENTS)]
+        _mstv("fit", *recipe, "--run", str(run), *latents, *seeds, "--wandb", "false", *self.fit_options)
+        span = ["--context", str(self.context), "--end", str(self.end), "--episodes", str(self.episodes)]
+        batch = ["--batch-size", str(min(16, self.episodes))]
+        _mstv("evaluate", str(run), *span, *batch, *row.sampling, "--protocol", PROTOCOL)
+
+
+def _quick(frozen: FrozenSet) -> FrozenSet:
+    splits = {name: FrozenSplit(episodes=2, walks=None, frames=None) for name in frozen.splits}
+    return frozen.model_copy(update={"num_frames": QUICK_FRAMES, "splits": splits})
+
+
+def _mstv(*arguments: str) -> None:
+    """Run a command of mstv, which ends in order when this process is asked to end."""
+    print(f"\n{time.strftime('%H:%M:%S')} mstv {' '.join(arguments)}", flush=True)
+    with subprocess.Popen([sys.executable, "-m", "mstv.cli.main", *arguments]) as process:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt as stop:
+            # Ctrl-C reaches the command by itself, SIGTERM this process alone.
+            if isinstance(stop, Terminated):
+                process.terminate()
+            process.wait()
+            raise
+    if code in (130, EXIT_CODE):
+        raise KeyboardInterrupt
+    if code:
+        raise UserError(f"mstv {arguments[0]} failed with exit code {code}, see its message above")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command."""
+    names = [row.name for row in ROWS]
+    parser = argparse.ArgumentParser(prog="python -m experiments.loopwalk.run", description=__doc__.split("\n")[0])
+    parser.add_argument("size", choices=sorted(EPISODES))
+    parser.add_argument("folder", type=options.folder, help="of everything it makes, the set included")
+    parser.add_argument(
+        "--rows", nargs="*", choices=names, default=names, metavar="ROW", help=f"of {', '.join(names)} (default: all)"
+    )
+    parser.add_argument("--quick", action="store_true", help="a few steps on a few episodes: checks the pipeline only")
+    arguments = parser.parse_args(argv)
+    benchmark = Benchmark(arguments.size, arguments.folder, arguments.quick)
+    try:
+        with terminable():
+            benchmark.prepare()
+            for row in ROWS:
+                if row.name in arguments.rows:
+                    benchmark.train_and_evaluate(row)
+                    # After every row, so that there is always a table of what is done.
+                    print(write_results(arguments.size, arguments.folder))
+    except UserError as error:
+        print(f"run: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stop:
+        return EXIT_CODE if isinstance(stop, Terminated) else 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""LoopWalk: its frozen sets, its plans, and the table that is made of its rows."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_tools.episode import RawEpisodes
+from experiments.loopwalk import make_set as command
+from experiments.loopwalk import run, table
+from experiments.loopwalk.frozen_set import FrozenSet, FrozenSplit, read_sets, write_sets
+from experiments.loopwalk.rows import CONTEXT, ROWS
+from mstv.cli.experiment import Experiment
+from mstv.data.schema import read_manifest
+from mstv.errors import UserError
+from mstv.rollout.cost import PlanCost
+
+BUDGET = {"mini": 128, "standard": 960}
+
+
+def tiny_set() -> FrozenSet:
+    splits = {name: FrozenSplit(episodes=count, walks=None, frames=None) for name, count in
+              (("test", 2), ("validation", 1), ("train", 3))}  # fmt: skip
+    return read_sets()["mini"].model_copy(update={"num_frames": 24, "splits": splits})
+
+
+@pytest.mark.parametrize("size", ["mini", "standard"])
+def test_sets_have_fifty_test_worlds_that_no_other_split_has(size: str) -> None:
+    frozen = read_sets()[size]
+    keys = [key for split in frozen.splits for key in frozen.keys(split)]
+    assert len(keys) == len(set(keys)) == frozen.num_episodes
+    assert frozen.keys("test")[0] == "blockworld-000000" and len(frozen.keys("test")) == 50
+    worlds = [frozen.recording.world(index) for index in range(frozen.num_episodes)]
+    assert len(set(worlds)) == frozen.num_episodes
+    assert frozen.num_frames == 1024
+
+
+def test_standard_has_what_a_gpu_can_use() -> None:
+    assert read_sets()["standard"].size == 128 and read_sets()["standard"].num_episodes >= 500
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[FrozenSet, Path]:
+    folder = tmp_path_factory.mktemp("tiny")
+    frozen = tiny_set()
+    assert command.make_set(frozen, folder, workers=1) is False
+    return frozen.frozen(RawEpisodes(folder / command.RAW).records), folder
+
+
+def test_a_set_is_split_as_frozen_and_made_again_bit_for_bit(made: tuple[FrozenSet, Path], tmp_path: Path) -> None:
+    frozen, folder = made
+    manifest = read_manifest(folder / command.SHARDS, "frames")
+    for split in frozen.splits:
+        found = [key for shard in manifest.of_split(split) for key in shard.episodes]
+        assert tuple(found) == frozen.keys(split)
+    assert command.make_set(frozen, tmp_path, workers=2) is True
+    assert (tmp_path / command.SHARDS / "test-000000.tar").read_bytes() == (
+        folder / command.SHARDS / "test-000000.tar"
+    ).read_bytes()
+    stamps = {path: path.stat().st_mtime_ns for path in folder.rglob("*.tar")}
+    assert command.make_set(frozen, folder, workers=1) is True
+    assert stamps == {path: path.stat().st_mtime_ns for path in folder.rglob("*.tar")}
+
+
+@pytest.mark.parametrize(("field", "words"), [("walks", "worlds, actions or poses"), ("frames", "video encoder")])
+def test_what_is_not_the_frozen_set_is_refused(made: tuple[FrozenSet, Path], field: str, words: str) -> None:
+    frozen, folder = made
+    changed = frozen.splits["train"].model_copy(update={field: "0" * 64})
+    with pytest.raises(UserError, match=f"split train: .*{words}"):
+        command.make_set(frozen.model_copy(update={"splits": {**frozen.splits, "train": changed}}), folder, workers=1)
+
+
+def test_the_set_file_is_read_as_it_was_written(made: tuple[FrozenSet, Path], tmp_path: Path) -> None:
+    write_sets({"mini": made[0]}, tmp_path / "sets.json")
+    assert read_sets(tmp_path / "sets.json") == {"mini": made[0]}
+    values = json.loads((tmp_path / "sets.json").read_text())
+    assert values["mini"]["splits"]["test"]["walks"] != values["mini"]["splits"]["validation"]["walks"]
+
+
+@pytest.mark.parametrize("size", BUDGET)
+def test_no_row_takes_more_tokens_a_step_than_coarse_to_fine_and_all_begin_in_the_context(size: str) -> None:
+    memory = {}
+    for row in ROWS:
+        experiment = Experiment.read(row.layers(size))
+        base = experiment.levels.num_tokens(0)
+        plan = experiment.family.plan(base)
+        merged = experiment.family.merged_plan(base)
+        assert max(merged.num_tokens) <= BUDGET[size] and plan.first_target_frame <= CONTEXT
+        assert experiment.attention == row.attention
+        memory[row.plan] = PlanCost(merged, 1, 1, "isolated", 2).memory[1]
+    assert max(Experiment.read(ROWS[0].layers(size)).family.plan(base).num_tokens) == BUDGET[size]
+    assert memory["full_resolution"] < 8 < memory["framepack"] <= memory["coarse_to_fine"]
+
+
+def test_scores_are_means_of_windows_then_of_episodes() -> None:
+    values = np.arange(32.0).reshape(2, 16)
+    gaps = np.zeros((2, 16), int)
+    gaps[0, [8, 15]], gaps[1, 2] = (9, 20), 40
+    in_context = np.zeros((2, 16), bool)
+    in_context[0, 15] = True
+    scored = table.Scored(values, gaps, in_context)
+    at = scored.at(16)
+    assert at["psnr"] == (11.5 + 27.5) / 2 and at["interval"] == [11.5, 27.5]
+    assert at["revisit_psnr"] == (8 + 15) / 2 and at["revisit_context_psnr"] == 15
+    assert scored.at(1)["psnr"] == 8 and scored.at(1)["revisit_psnr"] is None
+    bins = {row["first_gap"]: row for row in scored.by_gap()}
+    assert (bins[16]["psnr"], bins[16]["frames"]) == (15, 1) and bins[8]["psnr"] is None
+
+
+def test_revisits_are_told_by_the_last_visit_and_by_whether_the_context_showed_the_place() -> None:
+    place = np.concatenate([np.zeros(5), np.arange(1, 20), np.zeros(2), np.arange(30, 42), [0, 34]])
+    poses = np.zeros((len(place), 5))
+    poses[:, 0] = place
+    gaps, in_context = table.revisits_of(poses, 20)
+    assert gaps[24 - 20] == 24 - 4 and gaps[25 - 20] == 25 - 4, "standing still is none of the frame before"
+    assert gaps[38 - 20] == 38 - 25 and in_context[38 - 20]
+    assert gaps[39 - 20] == 39 - 30 and not in_context[39 - 20]
+    assert gaps[30 - 20] == 0
+
+
+@pytest.mark.slow
+def test_the_whole_benchmark_runs_and_resumes(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    arguments = ["mini", str(tmp_path), "--quick", "--rows", "coarse_to_fine-isolated-0", "full_resolution-isolated-0"]
+    assert run.main(arguments) == 0
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert {row["plan"] for row in found["rows"]} == {"upper_bound", "lower_bound", "coarse_to_fine", "full_resolution"}
+    trained = [row for row in found["rows"] if row["plan"] == "coarse_to_fine"]
+    assert [row["horizon"] for row in trained] == [1, 16, 32]
+    assert all(row["train_steps"] == 4 and row["tokens_per_step"] == 128 and row["episodes"] == 2 for row in trained)
+    assert {row["memory_frames"] for row in trained} == {99}
+    upper = {row["horizon"]: row["psnr"] for row in found["rows"] if row["plan"] == "upper_bound"}
+    assert all(upper[row["horizon"]] != row["psnr"] for row in trained)
+    assert "full_resolution" in (tmp_path / "results.md").read_text()
+    capfd.readouterr()
+    assert run.main(arguments) == 0
+    assert capfd.readouterr().out.count("already there") >= 2
