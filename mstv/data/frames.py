@@ -50,7 +50,7 @@ class EpisodeBatch:
 
     images: UInt8[Tensor, "T 3 H W"] | Float[Tensor, "T 3 H W"]
     key: str
-    weight: int
+    weight: float
 
     def pin_memory(self) -> "EpisodeBatch":
         """The same batch in pinned memory."""
@@ -266,9 +266,9 @@ class EpisodeStream:
         rounds = [divmod(number, len(self.episodes)) for number in numbers]
         for (group_round, _), group in groupby(rounds, lambda each: (each[0], self.episodes[each[1]][0].name)):
             episodes = [self.episodes[index] for _, index in group]
-            yield from self._read(episodes[0][0], [key for _, key in episodes], int(group_round == 0))
+            yield from self._read(episodes[0][0], [key for _, key in episodes], float(group_round == 0))
 
-    def _read(self, shard: Shard, keys: list[str], weight: int) -> Iterator[EpisodeBatch]:
+    def _read(self, shard: Shard, keys: list[str], weight: float) -> Iterator[EpisodeBatch]:
         """Episodes of one tar, in its order."""
         chosen = {key: _evenly(shard.episodes[key], self.num_frames) for key in keys}
         samples = {

@@ -112,7 +112,9 @@ class TokenizerModule(TrainedModule):
         for level, images in enumerate(self.reconstruct(batch.images)):
             psnr = frame_psnr(images[None], batch.images[None]).mean()
             name = f"validation/psnr_level{level}"
-            self.log(name, psnr, prog_bar=level == 0, batch_size=batch.weight, sync_dist=True)
+            # A float: Lightning averages over ranks in the number's own type, and integers would be cut off.
+            weight: Any = batch.weight
+            self.log(name, psnr, prog_bar=level == 0, batch_size=weight, sync_dist=True)
 
     @torch.no_grad()
     def reconstruct(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B 3 H W"]]:
