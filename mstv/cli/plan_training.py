@@ -78,7 +78,7 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     console.print(f"\nIt does not fit: {_gib(needed)} of {_gib(device.memory)}.", highlight=False)
     alternatives = estimate.alternatives(device.memory)
-    console.print("With the same global batch it fits with:" if alternatives else "It fits with no batch at all.")
+    console.print("With the same global batch it fits with:" if alternatives else "Not even a batch of 1 fits.")
     for fitting, total in alternatives.items():
         console.print(f"  {fitting}   ({_gib(total)})", highlight=False, markup=False)
     return 1
@@ -119,15 +119,15 @@ def _table(
         "on": f"{setup.num_gpus} x {device.name}, {setup.strategy}, {setup.precision.name}",
         "batch": f"{estimate.samples:,} ({per_gpu} on each)",
         "tokens a step": f"{estimate.tokens:,.0f}",
-        "work a step": f"{estimate.flops / 1e12:,.1f} TFLOP",
+        "work a step": f"{estimate.flops / 1e12:,.4g} TFLOP",
         "time a step": f"{seconds:.3g} s ({estimate.tokens / seconds:,.0f} tokens/s)",
         "steps": f"{steps:,}" if steps > 0 else "max_steps is not set",
-        "time": _duration(seconds * steps) if steps > 0 else "unknown",
+        "hours": _hours(seconds * steps) if steps > 0 else "unknown",
         "memory of each": f"{_gib(memory.total)} of {_gib(device.memory)}",
         "  weights": _gib(memory.weights),
         "  optimiser": _gib(memory.optimiser),
         "  averaged weights": _gib(memory.averages),
-        "  exchange of gradients" if setup.strategy != "fsdp" else "  gathered blocks": _gib(memory.exchanged),
+        "  exchange of gradients": _gib(memory.exchanged),
         "  activations, gradients": _gib(memory.step),
         "  libraries, unusable": _gib(memory.total - memory.tensors),
     }
@@ -160,10 +160,6 @@ def _assumptions(
         f"memory: assumed are {FRAGMENTATION:.0%} that the allocator cannot use and {_gib(estimate.memory.libraries)} "
         "for CUDA and communication; validation and rollouts are not counted"
     )
-    if setup.strategy == "fsdp":
-        lines.append(
-            "memory: FSDP divides weights, gradients, moments and averages evenly and gathers two blocks at once"
-        )
     if setup.compiled:
         lines.append("memory: compiled blocks keep less than is counted here")
     return lines
@@ -173,11 +169,11 @@ def _count(number: int) -> str:
     return f"{number / 1e6:,.1f} M" if number >= 1e6 else f"{number:,}"
 
 
-def _gib(number: float) -> str:
+def _gib(number: int) -> str:
     gibibytes = number / 2**30
     return f"{gibibytes:,.2f} GiB" if gibibytes < 10 else f"{gibibytes:,.1f} GiB"
 
 
-def _duration(seconds: float) -> str:
+def _hours(seconds: float) -> str:
     hours = seconds / 3600
-    return f"{hours:.3g} h" if hours < 100 else f"{hours:,.0f} h ({hours / 24:,.1f} days)"
+    return f"{hours:.3g}" if hours < 100 else f"{hours:,.0f} ({hours / 24:,.1f} days)"

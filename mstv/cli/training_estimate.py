@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch import nn
 
 from mstv.cli.training_setup import Batch, TrainingSetup
 from mstv.diffusion.module import DiffusionModule
@@ -13,7 +12,6 @@ from mstv.memory.gpu_norms import keep_like_a_gpu
 from mstv.memory.training_step import StepMemory, give_sizes, without_values
 from mstv.rollout.families import family_name
 from mstv.trained_module import TrainedModule
-from mstv.transformer.block import Block
 
 MOMENTS = {"muon": 1, "adamw": 2}
 """Numbers that an optimiser keeps of each parameter."""
@@ -31,7 +29,7 @@ class Memory:
         weights: of the parameters.
         optimiser: its states.
         averages: averaged weights.
-        exchanged: copies of gradients that DDP exchanges, or blocks that FSDP has gathered.
+        exchanged: copies of gradients that DDP exchanges.
         step: activations and gradients, the most alive at once.
         libraries: CUDA, and communication.
     """
@@ -115,13 +113,8 @@ class TrainingEstimate:
         weights = sum(self.parameters.values()) * size
         moments = sum(MOMENTS[name] * count * size for name, count in self.parameters.items())
         averages = weights if setup.averages else 0
+        exchanged = weights if setup.strategy == "ddp" else 0
         libraries = CONTEXT_BYTES + (NCCL_BYTES if setup.num_gpus > 1 else 0)
-        if setup.strategy == "fsdp":
-            weights, moments, averages = (part // setup.num_gpus for part in (weights, moments, averages))
-            # One block in use, the next one on its way.
-            exchanged = 2 * max(_bytes(part) for part in self.module.modules() if isinstance(part, Block))
-        else:
-            exchanged = weights if setup.strategy == "ddp" else 0
         return Memory(weights, moments, averages, exchanged, self._step_memory, libraries)
 
     @cached_property
@@ -137,11 +130,7 @@ class TrainingEstimate:
             keep_like_a_gpu(module)
             for step in steps:
                 batch = setup.batch(module, step, setup.batch_size)
-                counted = StepMemory.of(module, batch, setup.precision, setup.accumulated > 1)
-                kept_elsewhere = counted.gradients - counted.gradients // setup.num_gpus
-                # Gradients that were there before are sharded, too.
-                shared = kept_elsewhere if setup.strategy == "fsdp" and setup.accumulated > 1 else 0
-                peaks.append(counted.peak - shared)
+                peaks.append(StepMemory.of(module, batch, setup.precision, setup.accumulated > 1).peak)
         return max(peaks)
 
     def alternatives(self, limit: int) -> dict[str, int]:
@@ -151,34 +140,27 @@ class TrainingEstimate:
             options, and the bytes that it takes then.
         """
         setup = self.setup
-        changes: dict[str, TrainingSetup] = {}
-        checkpointing = "--model.activation_checkpointing true"
-        candidates: list[tuple[str, TrainingEstimate]] = [("", self)]
-        if not setup.checkpoints_activations:
-            candidates.append((checkpointing, TrainingEstimate(setup.changed(checkpoints_activations=True))))
-            changes[checkpointing] = candidates[-1][1].setup
-        if setup.strategy == "ddp":
-            changes["--trainer.strategy fsdp"] = setup.changed(strategy="fsdp")
-        found = {options: TrainingEstimate(changed).memory.total for options, changed in changes.items()}
-        for options, estimate in candidates:
-            smaller = estimate._smaller_batch(limit)
-            if smaller is not None:
-                batch, accumulated = smaller.batch_size, smaller.accumulated
-                text = f"--data.batch_size {batch} --trainer.accumulate_grad_batches {accumulated} {options}"
-                found[text.strip()] = TrainingEstimate(smaller).memory.total
-        return {options: total for options, total in found.items() if total <= limit}
+        smaller = self._smaller_batch(limit)
+        if setup.checkpoints_activations:
+            return smaller
+        checkpointing = TrainingEstimate(setup.changed(checkpoints_activations=True))
+        option = "--model.activation_checkpointing true"
+        if checkpointing.memory.total <= limit:
+            return {option: checkpointing.memory.total, **smaller}
+        return smaller or {f"{option} {more}": total for more, total in checkpointing._smaller_batch(limit).items()}
 
-    def _smaller_batch(self, limit: int) -> TrainingSetup | None:
-        """The largest smaller batch with which it fits, more batches accumulated; None if there is none."""
+    def _smaller_batch(self, limit: int) -> dict[str, int]:
+        """Likewise, with the largest smaller batch of which more are accumulated; empty if none fits."""
         setup = self.setup
         samples = setup.batch_size * setup.accumulated
         one = TrainingEstimate(setup.changed(batch_size=1, accumulated=samples)).memory.total
         each = (self.memory.total - one) / max(setup.batch_size - 1, 1)
         for size in range(setup.batch_size - 1, 0, -1):
-            if samples % size == 0 and one + each * (size - 1) <= limit:
-                return setup.changed(batch_size=size, accumulated=samples // size)
-        return None
-
-
-def _bytes(module: nn.Module) -> int:
-    return sum(parameter.nbytes for parameter in module.parameters())
+            if samples % size or one + each * (size - 1) > limit:
+                continue
+            changed = setup.changed(batch_size=size, accumulated=samples // size)
+            # It is about linear in the batch: the first that is looked at is the one, or the next.
+            total = TrainingEstimate(changed).memory.total
+            if total <= limit:
+                return {f"--data.batch_size {size} --trainer.accumulate_grad_batches {samples // size}": total}
+        return {}

@@ -103,17 +103,15 @@ class TrainingSetup:
 
     @property
     def strategy(self) -> str:
-        """`single`, `ddp` or `fsdp`.
+        """`single`, or `ddp` on several GPUs.
 
         Raises:
             UserError: another one.
         """
         strategy = self.config.trainer.strategy
         name = strategy if isinstance(strategy, str) else str(strategy.class_path)
-        if "fsdp" in name.lower() or "ModelParallel" in name:
-            return "fsdp"
         if name != "auto" and "ddp" not in name.lower():
-            raise UserError(f"trainer.strategy is {name}: plan-training knows auto, ddp and fsdp")
+            raise UserError(f"trainer.strategy is {name}: plan-training knows auto and ddp")
         return "single" if self.num_gpus == 1 else "ddp"
 
     @property
@@ -137,7 +135,6 @@ class TrainingSetup:
         batch_size: int | None = None,
         accumulated: int | None = None,
         checkpoints_activations: bool | None = None,
-        strategy: str | None = None,
     ) -> "TrainingSetup":
         """The same training with other settings; None leaves one as it is."""
         config = self.config.clone()
@@ -145,7 +142,6 @@ class TrainingSetup:
             (config.data.init_args, "batch_size", batch_size),
             (config.trainer, "accumulate_grad_batches", accumulated),
             (config.model.init_args, "activation_checkpointing", checkpoints_activations),
-            (config.trainer, "strategy", strategy),
         ):
             if value is not None:
                 part[name] = value
