@@ -111,12 +111,12 @@ function drawCharts() {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 }
 
-// The library takes longer than all else, so it waits until the page stands, which can then be read, sorted and played
-// meanwhile: as a file of its own the browser compiles it beside the page.
-addEventListener("load", () => {
-  const source = new Blob([document.getElementById("plotly").textContent], { type: "text/javascript" });
+// The library takes longer than all else, so it waits until the page is painted, which can then be read, sorted and
+// played meanwhile. As a file of its own the browser compiles it beside the page; the comment has it do so whole.
+addEventListener("load", () => requestAnimationFrame(() => setTimeout(() => {
+  const text = document.getElementById("plotly").textContent;
   const script = document.createElement("script");
-  script.src = URL.createObjectURL(source);
+  script.src = URL.createObjectURL(new Blob(["//# allFunctionsCalledOnLoad\n", text], { type: "text/javascript" }));
   script.addEventListener("load", drawCharts);
   document.head.append(script);
-});
+})));
