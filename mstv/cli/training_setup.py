@@ -196,9 +196,9 @@ class TrainingSetup:
     def batch(self, module: TrainedModule, step: int, batch_size: int) -> Batch:
         """A batch of one GPU, zeros all over, or nothing where tensors have no values."""
         dtype = self.precision.weights
-        if not isinstance(module, DiffusionModule):
-            height, width = module.tokenizer.levels.image_size  # type: ignore[union-attr]
-            return FrameBatch(torch.zeros(batch_size, 3, height, width, dtype=dtype), 0)
+        if isinstance(module, TokenizerModule):
+            return FrameBatch(torch.zeros(batch_size, 3, *module.tokenizer.levels.image_size, dtype=dtype), 0)
+        assert isinstance(module, DiffusionModule)
         config, chosen = module.config, module.plan.steps[step]
         num_tokens = chosen.num_tokens(module.plan.base_num_tokens)
         tokens = torch.zeros(batch_size, num_tokens, config["latent_channels"], dtype=dtype)

@@ -95,9 +95,9 @@ class StepMemory:
                 live.hold(parameter.grad)
         with live:
             with precision.autocasting():
-                loss = module.training_step(batch, 0)["loss"]
+                outputs: Any = module.training_step(batch, 0)
             saved = live.live - before
-            loss.backward()
+            outputs["loss"].backward()
         gradients = sum(parameter.grad.nbytes for parameter in parameters if parameter.grad is not None)
         return StepMemory(saved, live.peak - before, gradients)
 

@@ -23,7 +23,8 @@ from mstv.levels import Levels
 from tests.cli import recipe_sets
 from tests.cli.conftest import EXPERIMENTS
 
-RECIPES = sorted(EXPERIMENTS.rglob("*.yaml"))
+FOLDERS = ("", "one_gpu", "published", "plans", "ablations")
+RECIPES = sorted(path for folder in FOLDERS for path in (EXPERIMENTS / folder).glob("*.yaml"))
 # Sizes of data and of the machine that tests do not have.
 OVERRIDES = [
     *["--data.batch_size", "1", "--data.num_workers", "0", "--trainer.devices", "1", "--wandb", "false"],
