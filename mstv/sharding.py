@@ -1,9 +1,21 @@
 """Tensors of which every rank holds a shard (DTensor, as FSDP2 makes them), beside ordinary ones."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, Replicate
+
+
+def shard(module: nn.Module, methods: Sequence[str], mesh: DeviceMesh) -> None:
+    """Shard the parameters of a module (FSDP2) that are not sharded yet; each of the methods gathers them.
+
+    Between calls they are sharded, also after one without gradients, so that averages and checkpoints see shards.
+    """
+    fully_shard(module, mesh=mesh, reshard_after_forward=True)
+    for method in methods:
+        register_fsdp_forward_method(module, method)
 
 
 def local(tensors: Iterable[Tensor]) -> list[Tensor]:

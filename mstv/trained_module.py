@@ -66,6 +66,15 @@ class TrainedModule(LightningModule):
     def training_flops(self, batch: Any) -> int:
         """Matrix-product FLOPs of forward and backward of this rank's batch; see `mstv.transformer.flops`."""
 
+    def configure_model(self) -> None:
+        """Shard the weights where the strategy wants that; called by Lightning.
+
+        Raises:
+            UserError: a module that cannot be sharded.
+        """
+        if self.device_mesh is not None:
+            raise UserError(f"trainer.strategy shards weights, which a {self.kind} cannot and need not: use ddp")
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """See `Optimiser`.
 

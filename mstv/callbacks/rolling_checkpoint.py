@@ -67,8 +67,10 @@ class RollingCheckpoint(Checkpoint):
         """Start the clock.
 
         Raises:
-            UserError: not all ranks resume from the same checkpoint.
+            UserError: not all ranks resume from the same checkpoint, or each would validate by a clock of its own.
         """
+        if trainer.world_size > 1 and trainer._val_check_time_interval is not None:  # type: ignore[attr-defined]
+            raise UserError("trainer.val_check_interval is a time, which ranks measure differently: give it in batches")
         self._agreement.open()
         self._saved_at = time.monotonic()
         self._step = trainer.global_step

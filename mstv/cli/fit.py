@@ -32,6 +32,7 @@ from mstv.callbacks.step_progress import StepProgress
 from mstv.callbacks.throughput import Throughput
 from mstv.callbacks.training_log import TrainingLog
 from mstv.cli.checkpoints import resolve_checkpoint
+from mstv.cli.full_sharding import FullSharding, check_can_shard
 from mstv.cli.training_start import checkpoint_to_resume, load_weights_of, wandb_id
 from mstv.errors import UserError
 from mstv.levels import Levels
@@ -92,7 +93,12 @@ class FitCLI(LightningCLI):
                 loggers.append(self._wandb(run))
             kwargs["logger"] = loggers
         # Lightning's own checkpoint callback is off: it is not atomic, and would write beside ours.
+        shards = self.config.trainer.strategy == "fsdp"
+        if shards:
+            kwargs["strategy"] = FullSharding()
         trainer = super().instantiate_trainer(enable_checkpointing=False, enable_progress_bar=False, **kwargs)
+        if shards:
+            check_can_shard(trainer.callbacks, self.config.compile)  # type: ignore[attr-defined]
         preemption = Preemption()
         preemption.attach(trainer)
         older = self.config.num_older_checkpoints
@@ -210,5 +216,8 @@ def quiet_lightning() -> None:
         r".*The number of training batches.*",
         r".*LightningCLI's args parameter.*",
         r".*LeafSpec.*is deprecated.*",
+        # What blocks give is never changed in place while gradients are kept.
+        r".*FSDP2-wrapped module .* returned a view tensor.*",
+        r".*functional.all_gather is deprecated.*",
     ):
         warnings.filterwarnings("ignore", message)

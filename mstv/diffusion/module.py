@@ -26,6 +26,7 @@ from mstv.rollout.framepack import FramePackLatents
 from mstv.rollout.generate import SampleStep
 from mstv.rollout.layout import StepLayout
 from mstv.rollout.plan import PlanFamily
+from mstv.sharding import shard
 from mstv.trained_module import TrainedModule
 from mstv.transformer.initialise import initialise
 from mstv.transformer.size import TransformerSize
@@ -110,6 +111,15 @@ class DiffusionModule(TrainedModule):
             initialise(self.denoiser)
         self.denoiser.transformer.checkpointing = activation_checkpointing
         self.training_steps = TrainingStep.of_plan(plan, levels.num_tokens(0), latent_channels)
+
+    def configure_model(self) -> None:
+        """Shard block by block, then the rest, where the strategy gives a mesh of processes (FSDP2)."""
+        if self.device_mesh is None:
+            return
+        mesh = self.device_mesh["data_parallel"]
+        for block in self.denoiser.transformer.blocks:
+            shard(block, ("conditioned", "key_value"), mesh)
+        shard(self, ("training_step", "validation_step"), mesh)
 
     def compile_blocks(self) -> None:
         """Compile the blocks, once for each shape of a plan step that comes along."""

@@ -126,6 +126,12 @@ def test_more_workers_than_shards_are_refused_before_training(new_run: Callable[
     assert not run.lines()
 
 
+def test_ranks_do_not_validate_by_their_own_clocks(new_run: Callable[..., Run]) -> None:
+    run = new_run("clock", "diffusion")
+    run.values["trainer"]["val_check_interval"] = "00:00:01:00"
+    refused(run, "val_check_interval is a time", ranks=2)
+
+
 def test_a_new_run_begins_with_the_weights_of_another(
     new_run: Callable[..., Run], whole: Callable[[Kind], Run], tmp_path: Path
 ) -> None:

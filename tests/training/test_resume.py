@@ -1,11 +1,17 @@
 """A training that is killed goes on as if nothing had happened, to the last bit."""
 
+import os
 import random
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tests.training.conftest import Kind, Run, assert_equal_runs
+from tests.training.conftest import ROOT, Kind, Run, assert_equal_runs, free_port
 
 KINDS: list[Kind] = ["tokenizer", "diffusion"]
 
@@ -53,3 +59,35 @@ def test_many_kills_at_random_moments(new_run: Callable[..., Run], whole: Callab
         run.seconds = 0.0
         run.train(ranks=2)
         assert_equal_runs(run, whole(kind))
+
+
+@pytest.mark.slow
+def test_torchrun_ends_when_its_processes_have_saved(
+    new_run: Callable[..., Run], whole: Callable[[Kind], Run], tmp_path: Path
+) -> None:
+    """The command of docs/cluster.md: killed, stopped by SIGTERM, and trained to the end."""
+    run = new_run("torchrun", "diffusion")
+    run.seconds = 0.03
+    for number, line in ((signal.SIGKILL, 6), (signal.SIGTERM, 13), (None, 20)):
+        launch = ["-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={free_port()}", "-m", "--"]
+        process = subprocess.Popen(
+            [sys.executable, *launch, "mstv.cli.main", *run.command("--trainer.devices", "2")],
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=(tmp_path / "torchrun.out").open("a"),
+            stderr=subprocess.STDOUT,
+        )
+        while len(run.lines()) < line:
+            assert process.poll() is None, (tmp_path / "torchrun.out").read_text()
+            time.sleep(0.01)
+        if number == signal.SIGKILL:
+            # torchrun itself, too: else it would tell its processes to end.
+            process.kill()
+            for rank in {each["process"] for index in (0, 1) for each in run.lines(index)}:
+                os.kill(rank, signal.SIGKILL)
+        elif number:
+            process.send_signal(number)
+        assert (process.wait(120) == 0) == (number is None)
+        if number == signal.SIGTERM:
+            assert run.checkpoint()["global_step"] == run.lines()[-1]["global_step"]
+    assert_equal_runs(run, whole("diffusion"))
