@@ -15,6 +15,7 @@ from data_tools.recorder import record
 from data_tools.sharding import Sharding, make_shards
 from experiments.loopwalk.frozen_set import SETS, FrozenSet, read_sets, write_sets
 from mstv.errors import UserError
+from mstv.termination import EXIT_CODE, Terminated, terminable
 
 RAW, SHARDS = "raw", "shards"
 
@@ -49,13 +50,16 @@ def main() -> int:
     arguments = parser.parse_args()
     frozen = sets[arguments.size]
     try:
-        same = make_set(frozen, arguments.folder, arguments.workers)
+        with terminable():
+            same = make_set(frozen, arguments.folder, arguments.workers)
         if arguments.freeze and not same:
             sets[arguments.size] = frozen.frozen(RawEpisodes(arguments.folder / RAW).records)
             write_sets(sets)
     except UserError as error:
         print(f"make_set: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt as stop:
+        return EXIT_CODE if isinstance(stop, Terminated) else 130
     worlds = ", ".join(f"{part.episodes} worlds to {name}" for name, part in frozen.splits.items())
     state = "checksums agree" if same else "checksums written" if arguments.freeze else "not frozen yet"
     print(f"{arguments.folder}: {worlds}; {state}")
