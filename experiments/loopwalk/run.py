@@ -22,7 +22,7 @@ from mstv.errors import UserError
 from mstv.termination import EXIT_CODE, Terminated, terminable
 
 TOKENIZER, LATENTS, RUNS = "tokenizer", "latents", "runs"
-QUICK_FRAMES = 160
+QUICK_FRAMES, QUICK_CONTEXT, QUICK_END = 192, 128, 160
 
 
 class Benchmark:
@@ -38,7 +38,7 @@ class Benchmark:
         self.size, self.folder = size, folder
         self.frozen = _quick(read_sets()[size]) if quick else read_sets()[size]
         self.fit_options = ["--trainer.max_steps", "4", "--trainer.val_check_interval", "2"] if quick else []
-        self.context, self.end = (128, QUICK_FRAMES) if quick else (CONTEXT, END)
+        self.context, self.end = (QUICK_CONTEXT, QUICK_END) if quick else (CONTEXT, END)
         self.episodes = 2 if quick else EPISODES[size]
 
     def run_folder(self, row: Row) -> Path:
