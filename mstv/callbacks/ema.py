@@ -35,6 +35,7 @@ class EMA(Callback):
             raise UserError(f"EMA: decay must lie in [0, 1), got {decay}")
         self.decay = decay
         self._averages: list[Tensor] = []
+        self._trained: list[Tensor] = []
         self._updates = 0
         self._step = 0
         self._swapped = False
@@ -45,10 +46,11 @@ class EMA(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the weights, which are where the strategy wants them now."""
-        weights = _weights(pl_module)
+        # Kept, because to walk through all modules takes longer than the update.
+        self._trained = _weights(pl_module)
         self._averages = [
             average.to(weight.device)
-            for average, weight in zip(self._averages or _copies(weights), weights, strict=True)
+            for average, weight in zip(self._averages or _copies(self._trained), self._trained, strict=True)
         ]
         self._step = trainer.global_step
 
@@ -64,7 +66,7 @@ class EMA(Callback):
             return
         n = self._updates
         decay = min(self.decay, (1 + n) / (10 + n)) if n else 0.0
-        torch._foreach_lerp_(local(self._averages), local(_weights(pl_module)), 1 - decay)
+        torch._foreach_lerp_(local(self._averages), local(self._trained), 1 - decay)
         self._updates += 1
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
