@@ -2,7 +2,7 @@
 
 Command:  nohup python -m experiments.loopwalk.run mini loopwalk/mini &
 Hardware: mini 2 CPU cores, about an hour a row; standard one GPU. Two may run beside each other on rows of their own
-(`--rows`), once the latents are there.
+(`--rows`), once the latents are there; `--rows` without a name prepares just these.
 """
 
 import argparse
@@ -67,6 +67,13 @@ class Benchmark:
         batch = ["--batch-size", str(min(16, self.episodes))]
         _mstv("evaluate", str(run), *span, *batch, *row.sampling, "--protocol", PROTOCOL)
 
+    def compare(self) -> None:
+        """The page of all finished rows: training curves, curves, numbers, cost and videos side by side."""
+        runs = [self.run_folder(row) for row in ROWS]
+        finished = [str(run) for run in runs if (evaluation_folder(run, PROTOCOL) / SUMMARY).is_file()]
+        page = ["--out", str(self.folder / "index.html"), "--title", f"LoopWalk {self.size}"]
+        _mstv("compare", *finished, "--protocol", PROTOCOL, *page)
+
 
 def _quick(frozen: FrozenSet) -> FrozenSet:
     splits = {name: FrozenSplit(episodes=2, walks=None, frames=None) for name in frozen.splits}
@@ -111,6 +118,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                     benchmark.train_and_evaluate(row)
                     # After every row, so that there is always a table of what is done.
                     print(write_results(arguments.size, arguments.folder))
+            if arguments.rows:
+                benchmark.compare()
     except UserError as error:
         print(f"run: {error}", file=sys.stderr)
         return 2

@@ -8,7 +8,7 @@ import pytest
 
 from data_tools.episode import RawEpisodes
 from experiments.loopwalk import make_set as command
-from experiments.loopwalk import probe, run, table
+from experiments.loopwalk import figure, probe, run, table
 from experiments.loopwalk.frozen_set import FrozenSet, FrozenSplit, read_sets, write_sets
 from experiments.loopwalk.rows import CONTEXT, ROWS
 from mstv.cli.experiment import Experiment
@@ -145,6 +145,9 @@ def test_the_whole_benchmark_runs_and_resumes(
     upper = {row["horizon"]: row["psnr"] for row in found["rows"] if row["plan"] == "upper_bound"}
     assert all(upper[row["horizon"]] != row["psnr"] for row in trained)
     assert "coarse_to_fine | isolated, 0" in (tmp_path / "results.md").read_text()
+    assert (tmp_path / "index.html").is_file()
+    figure.draw(found, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     module, _ = load_diffusion(tmp_path / "runs" / "coarse_to_fine-isolated-0" / "checkpoints" / "last.ckpt")
     probed = probe.probe(module, LatentStore(tmp_path / "latents"), "validation", 32)
     assert probed["frames"].sum() == 32 * 8 and probed["frames"].all()

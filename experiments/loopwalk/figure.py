@@ -1,0 +1,76 @@
+"""The curves of the LoopWalk table: PSNR against horizon, and of revisits against how long ago a place was seen.
+
+Command:  python -m experiments.loopwalk.figure experiments/loopwalk/results.json docs/loopwalk.png
+"""
+
+import argparse
+import json
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mstv.data.schema import atomic_path
+
+BOUNDS = {"upper_bound": ("upper bound", "--"), "lower_bound": ("lower bound", ":")}
+
+
+def draw(results: dict[str, Any], path_png: Path) -> None:
+    """Draw the picture of a results.json.
+
+    A plan's line is the mean over its seeds; its band reaches from the lowest to the highest end of their 95 %
+    intervals over episodes.
+    """
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    by_horizon, by_gap = figure.subplots(1, 2, sharey=True)
+    _lines(by_horizon, results["rows"], "horizon", "horizon h (frames since the last true one; mean over (h/2, h])")
+    _lines(by_gap, results["revisits"], "first_gap", "frames since the place was last seen, at least")
+    by_horizon.set_ylabel("PSNR (dB) against recorded frames")
+    by_horizon.set_title("all frames", fontsize=10, loc="left")
+    by_gap.set_title("revisits of places that the context showed", fontsize=10, loc="left")
+    handles, labels = by_horizon.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    protocol = results["protocol"]
+    figure.suptitle(f"LoopWalk {protocol['set']}: {len(protocol['episodes'])} test episodes", fontsize=10)
+    with atomic_path(path_png) as temporary:
+        figure.savefig(temporary, dpi=150, format="png")
+
+
+def _lines(axes: Axes, rows: list[dict[str, Any]], name: str, label: str) -> None:
+    points: dict[tuple[str, str | None], dict[int, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        if row["psnr"] is not None:
+            points[row["plan"], row["attention"]][row[name]].append(row)
+    for number, ((plan, attention), line) in enumerate(points.items()):
+        title, dash = BOUNDS.get(plan, (plan.replace("_", " "), "-"))
+        color = "#6b7280" if plan in BOUNDS else f"C{number - len(BOUNDS)}"
+        x = sorted(line)
+        mean = [sum(row["psnr"] for row in line[at]) / len(line[at]) for at in x]
+        title += ", joint attention" if attention == "joint" else ""
+        axes.plot(x, mean, dash, color=color, marker=None if plan in BOUNDS else "o", markersize=3, label=title)
+        if plan not in BOUNDS:
+            ends = [[end for row in line[at] for end in row["interval"] if end is not None] or [m]
+                    for at, m in zip(x, mean, strict=True)]  # fmt: skip
+            axes.fill_between(x, [min(e) for e in ends], [max(e) for e in ends], color=color, alpha=0.15, linewidth=0)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:.0f}")
+    axes.set_xlabel(label)
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.loopwalk.figure", description=__doc__.split("\n")[0])
+    parser.add_argument("results", type=Path)
+    parser.add_argument("png", type=Path)
+    arguments = parser.parse_args()
+    draw(json.loads(arguments.results.read_text()), arguments.png)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
