@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from data_tools.episode import RawEpisodes
-from experiments.loopwalk import make_set as command
 from experiments.loopwalk import figure, probe, run, table
+from experiments.loopwalk import make_set as command
 from experiments.loopwalk.frozen_set import FrozenSet, FrozenSplit, read_sets, write_sets
 from experiments.loopwalk.rows import CONTEXT, ROWS
 from mstv.cli.experiment import Experiment
