@@ -107,7 +107,7 @@ def test_ranks_see_other_samples_of_the_same_step(latent_set: LatentSet) -> None
     assert any(first.starts != second.starts for first, second in zip(*ranks, strict=True))
 
 
-@pytest.mark.parametrize("num_workers", [1, 2])
+@pytest.mark.parametrize("num_workers", [1, 2, 8])
 def test_the_number_of_workers_changes_nothing(latent_set: LatentSet, num_workers: int) -> None:
     alone, data = data_of(latent_set[0]), data_of(latent_set[0], num_workers)
     expected_loader, loader = alone.train_dataloader(), data.train_dataloader()

@@ -50,11 +50,11 @@ def test_many_kills_at_random_moments(new_run: Callable[..., Run], whole: Callab
         run = new_run(f"killed-{attempt}", kind)
         # Checkpoints that are not of every step, too.
         run.values["checkpoint_seconds"] = rng.choice([0.0, 0.1, 0.2])
-        kills = sorted(rng.sample(range(3, 30), 3))
+        kills = sorted(rng.sample(range(3, 19), 3))
         for line in kills:
             run.seconds = 0.03
             processes = run.start(ranks=2)
-            processes.wait_until(lambda line=line: len(run.lines()) >= line or None not in processes.poll())  # noqa: B023
+            processes.wait_until(lambda line=line: len(run.lines()) >= line)  # type: ignore[misc] # noqa: B023
             processes.kill()
         run.seconds = 0.0
         run.train(ranks=2)
@@ -70,13 +70,14 @@ def test_torchrun_ends_when_its_processes_have_saved(
     run.seconds = 0.03
     for number, line in ((signal.SIGKILL, 6), (signal.SIGTERM, 13), (None, 20)):
         launch = ["-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={free_port()}", "-m", "--"]
-        process = subprocess.Popen(
-            [sys.executable, *launch, "mstv.cli.main", *run.command("--trainer.devices", "2")],
-            cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stdout=(tmp_path / "torchrun.out").open("a"),
-            stderr=subprocess.STDOUT,
-        )
+        with (tmp_path / "torchrun.out").open("a") as output:
+            process = subprocess.Popen(
+                [sys.executable, *launch, "mstv.cli.main", *run.command("--trainer.devices", "2")],
+                cwd=ROOT,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
         while len(run.lines()) < line:
             assert process.poll() is None, (tmp_path / "torchrun.out").read_text()
             time.sleep(0.01)
