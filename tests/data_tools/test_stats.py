@@ -10,10 +10,10 @@ import pytest
 from data_tools.cli import main
 from data_tools.composition import Splitting
 from data_tools.episode_writer import write_episode
-from mstv.data.revisits import Tolerance
 from data_tools.set_statistics import SetStatistics
 from data_tools.sharding import Sharding, make_shards
 from data_tools.stats import set_statistics
+from mstv.data.revisits import Tolerance
 from mstv.data.schema import MANIFEST, ActionSpec, Source, split_of
 from tests.data_tools.conftest import moving_frames
 
