@@ -49,7 +49,7 @@ def build_arena(seed: int, side: int) -> World:
     blocks[:, :, 0] = Block.STONE
     blocks[1:-1, 1:-1, 1] = Block.WATER
     blocks[rim:-rim, rim:-rim, 1] = Block.SAND
-    grid = np.stack(np.mgrid[:size, :size], axis=-1)
+    grid = np.moveaxis(np.mgrid[:size, :size], 0, -1)
     landmarks = []
     for wall in range(4):
         colour, emblem, pillar = (int(wool) for wool in wools[3 * wall : 3 * wall + 3])
