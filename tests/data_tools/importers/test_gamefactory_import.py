@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-from foreign_sets import gamefactory, imported
+
+from tests.data_tools.importers.foreign_sets import gamefactory, imported
 
 
 def test_entry_k_produced_frame_k(tmp_path: Path) -> None:

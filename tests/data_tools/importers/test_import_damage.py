@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import foreign_sets
 import numpy as np
 import pytest
-from foreign_sets import SIDE, episodes, import_set, write_numbers
+
+from tests.data_tools.importers import foreign_sets
+from tests.data_tools.importers.foreign_sets import SIDE, episodes, import_set, write_numbers
 
 NAMES = {
     "minerl": ("Env-v0/v3_a_b-1_0-9", "Env-v0/v3_c_d-1_0-9"),

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from foreign_sets import episodes, import_set, teco, vpt
 
 from data_tools.importers import importing
 from mstv.errors import UserError
+from tests.data_tools.importers.foreign_sets import episodes, import_set, teco, vpt
 
 SMALL = ("--segment-frames", "16", "--min-frames", "2")
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foreign_sets import import_set, imported, loopcraft, write_json
 
 from data_tools.importers.loopcraft import published_test
+from tests.data_tools.importers.foreign_sets import import_set, imported, loopcraft, write_json
 
 
 def test_ids_and_poses(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foreign_sets import imported, loopnav
+
+from tests.data_tools.importers.foreign_sets import imported, loopnav
 
 BUTTONS = ("forward", "back", "left", "right", "jump", "sprint", "sneak")
 

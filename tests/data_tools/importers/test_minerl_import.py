@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foreign_sets import import_set, imported, minerl
+
+from tests.data_tools.importers.foreign_sets import import_set, imported, minerl
 
 STREAM = "MineRLTreechop-v0/v3_absolute_grape_changeling-6_37339-46767"
 

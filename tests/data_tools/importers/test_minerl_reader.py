@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foreign_sets import imported, minerl, read_numbers
+
+from tests.data_tools.importers.foreign_sets import imported, minerl, read_numbers
 
 ROOT = Path(__file__).parents[3]
 STREAM = "v3_absolute_grape_changeling-6_37339-46767"

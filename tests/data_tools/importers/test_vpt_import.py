@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foreign_sets import import_set, imported, vpt, vpt_line, write_numbers
+
+from tests.data_tools.importers.foreign_sets import import_set, imported, vpt, vpt_line, write_numbers
 
 NAME = "Player341-f153ac423f61-20210720-165349"
 

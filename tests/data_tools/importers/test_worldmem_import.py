@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-from foreign_sets import imported, teco, worldmem
+
+from tests.data_tools.importers.foreign_sets import imported, teco, worldmem
 
 
 def test_worldmem_camera_indices_become_degrees(tmp_path: Path) -> None:
