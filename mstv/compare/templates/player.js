@@ -16,9 +16,9 @@
   const time = () => (at - first) / fps;
   const videos = () => [...near.values()].filter((video) => video && video.readyState > 0 && !video.error);
 
-  function seek(video) {
+  function seek(video, always = false) {
     if (video.seeking) video.late = true; // seeks again when this one is done, to where the clock is then
-    else if (Math.abs(video.currentTime - time()) > 0.2 / fps) video.currentTime = Math.min(time(), video.duration - 0.25 / fps);
+    else if (always || Math.abs(video.currentTime - time()) > 0.2 / fps) video.currentTime = Math.min(time(), video.duration - 0.25 / fps);
   }
 
   function show() {
@@ -34,7 +34,7 @@
 
   function go(frame) {
     at = Math.min(Math.max(Math.floor(frame), first), end - 1) + 0.5;
-    videos().forEach(seek);
+    for (const video of videos()) seek(video);
     show();
   }
 
@@ -86,6 +86,8 @@
     } else {
       for (const video of videos()) video.pause();
       go(at);
+      // A busy machine may have paused before it painted the frame that its time names.
+      for (const video of videos()) seek(video, true);
     }
   }
 
