@@ -79,7 +79,9 @@ def probe(module: DiffusionModule, store: LatentStore, split: str, chunks: int) 
     part = layout.target_level_slices[layout.target_levels.index(level)]
     chunk = replace(module.plan, steps=(step,), num_frames=last + 1, first_target_frame=first, num_clipped_frames=0)
     stream = StepStream(store, chunk, tuple(store.keys(split)), -(-chunks // BATCH), BATCH, 0, seed=0, fixed=True)
-    kinds, truth, errors = [], [], {"own": [], "foreign": []}
+    kinds: list[np.ndarray] = []
+    truth: list[Tensor] = []
+    errors: dict[str, list[Tensor]] = {"own": [], "foreign": []}
     for index in range(stream.num_batches):
         batch = stream.batch(index)
         tokens = batch.tokens.float()
@@ -98,11 +100,11 @@ def probe(module: DiffusionModule, store: LatentStore, split: str, chunks: int) 
             kinds.append(kinds_of(poses[start : start + last + 1], first))
     variance = float(torch.cat(truth).flatten(0, 1).var(0).mean())
     kind = np.stack(kinds)
-    found = {
+    explained = {
         name: np.array([1 - float(torch.cat(parts)[kind == k].mean()) / variance for k in range(len(KINDS))])
         for name, parts in errors.items()
     }
-    return {**found, "frames": np.array([int((kind == k).sum()) for k in range(len(KINDS))])}
+    return {**explained, "frames": np.array([int((kind == k).sum()) for k in range(len(KINDS))])}
 
 
 def main() -> int:

@@ -114,7 +114,8 @@ def results(size: str, folder: Path) -> dict[str, Any]:
     store = LatentStore(folder / "latents")
     seen = [revisits_of(_poses(store, key)[: card.end_frame], card.context_frames) for key in card.episodes]
     gaps, in_context = (np.stack(part) for part in zip(*seen, strict=True))
-    rows, by_gap = [], []
+    rows: list[dict[str, Any]] = []
+    by_gap: list[dict[str, Any]] = []
 
     def add(who: dict[str, Any], evaluation: Evaluation, series: Series, more: dict[str, Any]) -> None:
         curves = episode_curves(evaluation.scores(), "psnr", "raw", series)
