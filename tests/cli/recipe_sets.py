@@ -70,7 +70,7 @@ def frames(folder: Path, levels: Levels, num_frames: int = 4) -> Path:
     return folder
 
 
-def latents(folder: Path, levels: Levels, num_frames: int = 720) -> Path:
+def latents(folder: Path, levels: Levels, num_frames: int = 480) -> Path:
     """A set of one episode of random latents in each split."""
     rng = np.random.default_rng(0)
     shards = []

@@ -1,6 +1,8 @@
 """LoopWalk: its frozen sets, its plans, and the table that is made of its rows."""
 
 import json
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +12,17 @@ from data_tools.episode import RawEpisodes
 from experiments.loopwalk import figure, probe, run, table
 from experiments.loopwalk import make_set as command
 from experiments.loopwalk.frozen_set import FrozenSet, FrozenSplit, read_sets, write_sets
-from experiments.loopwalk.rows import CONTEXT, ROWS
+from experiments.loopwalk.rows import CONTEXT, HERE, ROWS, Row
+from mstv.checkpoint import load_file
 from mstv.cli.experiment import Experiment
+from mstv.cli.main import main as mstv
 from mstv.data.latent_shards import LatentStore
 from mstv.data.schema import read_manifest
 from mstv.diffusion.module import load_diffusion
 from mstv.errors import UserError
+from mstv.levels import Levels
 from mstv.rollout.cost import PlanCost
+from tests.cli import recipe_sets
 
 BUDGET = {"mini": 128, "standard": 960}
 
@@ -93,6 +99,34 @@ def test_no_row_takes_more_tokens_a_step_than_coarse_to_fine_and_all_begin_in_th
         memory[row.plan] = PlanCost(merged, 1, 1, "isolated", 2).memory[1]
     assert max(Experiment.read(ROWS[0].layers(size)).family.plan(base).num_tokens) == BUDGET[size]
     assert memory["full_resolution"] < 8 < memory["framepack"] <= memory["coarse_to_fine"]
+
+
+@pytest.fixture(scope="module")
+def latents(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Experiment], Path]:
+    @cache
+    def make(levels: Levels) -> Path:
+        return recipe_sets.latents(tmp_path_factory.mktemp("latents"), levels, num_frames=1024)
+
+    return lambda experiment: make(experiment.levels)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", BUDGET)
+@pytest.mark.parametrize("row", [row for row in ROWS if row.seed == 0], ids=lambda row: row.name)
+def test_rows_take_a_step(size: str, row: Row, latents: Callable[[Experiment], Path], tmp_path: Path) -> None:
+    recipe = [word for path in row.layers(size) for word in ("-c", str(path))]
+    data = ["--data.folder", str(latents(Experiment.read(row.layers(size)))), "--data.num_workers", "0"]
+    small = ["--data.batch_size", "1", "--model.size.depth", "1", "--trainer.max_steps", "1", "--wandb", "false"]
+    assert mstv(["fit", *recipe, "--run", str(tmp_path / "run"), *data, *small]) == 0
+    assert load_file(tmp_path / "run" / "checkpoints" / "last.ckpt")["global_step"] == 1
+
+
+def test_recipes_name_themselves_in_their_commands() -> None:
+    recipes = sorted(HERE.glob("*/*.yaml"))
+    assert len(recipes) == 16
+    for path in recipes:
+        header = "".join(line for line in path.read_text().splitlines() if line.startswith("#"))
+        assert f"experiments/loopwalk/{path.parent.name}/{path.name}" in header.partition("Command:")[2]
 
 
 def test_scores_are_means_of_windows_then_of_episodes() -> None:
