@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from lightning import Callback, LightningModule, Trainer
 from torch import nn
 
@@ -15,7 +16,7 @@ from mstv.callbacks.git_state import git_state
 from mstv.callbacks.media import wandb_loggers
 from mstv.callbacks.metrics_csv import MetricsCSV
 from mstv.callbacks.throughput import Throughput
-from mstv.data.results import RECORD
+from mstv.data.results import CONFIG, RECORD
 from mstv.data.results.training import DataNote, Start, TrainingRecord
 from mstv.data.schema import Manifest, atomic_path
 from mstv.rollout.draw import draw_plans
@@ -25,20 +26,24 @@ PACKAGES = ("mstv", "torch", "lightning", "torchmetrics", "wandb", "numpy")
 
 
 class RunRecord(Callback):
-    """Writes `run.json` at every start of a run, and `plan.png` at the first; W&B gets them with the configuration.
+    """Writes `config.yaml` and `run.json` at every start of a run, and `plan.png` at the first; W&B gets them, too.
+
+    It does so when training begins: a start that is refused, by what it resumes from, leaves them as they are.
 
     It also tells `metrics.csv` where a resumed run goes on.
 
     Args:
         folder: the run directory.
-        config: the whole configuration, as in config.yaml.
+        config: the whole configuration as YAML.
         throughput: knows the peak of the device.
     """
 
-    def __init__(self, folder: Path, config: dict[str, Any], throughput: Throughput) -> None:
+    def __init__(self, folder: Path, config: str, throughput: Throughput) -> None:
         self._folder = folder
         self._config = config
         self._throughput = throughput
+        self.has_begun = False
+        """Whether there was anything to train."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Count the parameters, before a strategy deals them out."""
@@ -46,16 +51,19 @@ class RunRecord(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write, on the first rank."""
+        self.has_begun = True
         if not trainer.is_global_zero:
             return
         record = self._record(trainer, pl_module)
         record.write(self._folder / RECORD)
+        with atomic_path(self._folder / CONFIG) as temporary:
+            temporary.write_text(self._config, encoding="utf-8")
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCSV):
                 logger.begin(trainer.global_step)
         start = record.starts[-1].model_dump(mode="json")
         for logger in wandb_loggers(trainer):
-            logger.log_hyperparams(self._config)
+            logger.log_hyperparams(yaml.safe_load(self._config))
             logger.log_hyperparams({"record": {"kind": record.kind, "parameters": record.parameters, **start}})
         picture = self._folder / PLAN
         if hasattr(pl_module, "family") and not (trainer.global_step and picture.exists()):

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 import wandb
-import yaml
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import WandbLogger
@@ -49,7 +48,7 @@ class FitCLI(LightningCLI):
             datamodule_class=LightningDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
-            save_config_kwargs={"overwrite": True},
+            save_config_callback=None,  # it would write before a resume is refused; see RunRecord
             seed_everything_default=0,
             parser_kwargs={"exit_on_error": False, "prog": "mstv fit", "allow_abbrev": False},
             run=False,
@@ -105,9 +104,9 @@ class FitCLI(LightningCLI):
         if older < 0:
             raise UserError(f"num_older_checkpoints must not be negative, got {older}")
         log, throughput = TrainingLog(), Throughput()
-        config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        self.record = RunRecord(run, self.parser.dump(self.config, skip_none=False), throughput)
         trainer.callbacks += [  # type: ignore[attr-defined]
-            RunRecord(run, config, throughput),
+            self.record,
             log,
             throughput,
             StepProgress(log, throughput),
@@ -173,6 +172,10 @@ def train(cli: FitCLI, resume: Path | None) -> None:
         if cli.trainer.interrupted:
             raise KeyboardInterrupt from None
         raise
+    else:
+        if not cli.record.has_begun and cli.trainer.is_global_zero:
+            reached = f"{cli.config.run} is at step {cli.trainer.global_step} of {cli.trainer.max_steps}"
+            print(f"mstv: nothing to do: {reached}; raise --trainer.max_steps to go on", file=sys.stderr)
     finally:
         # Ends the service process that an open run keeps.
         wandb.finish()
@@ -181,6 +184,10 @@ def train(cli: FitCLI, resume: Path | None) -> None:
 def brief(message: str, arguments: Sequence[str]) -> str:
     """jsonargparse's message without what it says of types and values that the user did not write."""
     line = " ".join(message.split())
+    if line.startswith('Parser key "run"'):
+        return "--run is missing: give the run directory, a new one or one to go on with"
+    if line.startswith("unrecognized arguments"):
+        return f"{line}: see mstv fit --help"
     line = re.sub(r"Does not validate against any of the Union subtypes Subtypes: .*? Errors: - ", "", line)
     line = re.split(r" - Expected a <class 'NoneType'>| Given value", line)[0]
     files = [value for flag, value in pairwise(arguments) if flag in ("-c", "--config")]

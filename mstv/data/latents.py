@@ -243,6 +243,11 @@ class LatentsDataModule(ResumableDataModule):
         return self.store.manifest
 
     @property
+    def tokenizer_sha256(self) -> str | None:
+        """See `ResumableDataModule`."""
+        return None if self.manifest.tokenizer is None else self.manifest.tokenizer.sha256
+
+    @property
     def latent_channels(self) -> int:
         """C of the set; the command line links it to the model."""
         return self.store.channels

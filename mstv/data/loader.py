@@ -229,6 +229,11 @@ class ResumableDataModule(LightningDataModule):
         """
 
     @property
+    def tokenizer_sha256(self) -> str | None:
+        """Of the weights that made the data; None where they are frames. A model knows one tokenizer's tokens alone."""
+        return None
+
+    @property
     def layout(self) -> BatchLayout:
         """How samples are shared out in the trainer that this is attached to."""
         accumulation = self.trainer.accumulate_grad_batches if self.trainer else 1
@@ -255,14 +260,25 @@ class ResumableDataModule(LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """Position of the training loader, and how samples are shared out; empty before there is a loader."""
         position = self._position()
-        return {**position, "layout": asdict(self.layout)} if position else {}
+        return {**position, "layout": asdict(self.layout), "tokenizer": self.tokenizer_sha256} if position else {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Position that the next training loader begins at; see `check_layout` for the error."""
+        """Position that the next training loader begins at.
+
+        Raises:
+            UserError: see `check_layout`; or the data were made by another tokenizer.
+        """
         self._training, self._state = None, {name: state_dict[name] for name in ("epoch", "batch")}
-        # Runs of before this was kept have none.
+        # Runs of before these were kept have none.
         if "layout" in state_dict:
             self.check_layout(BatchLayout(**state_dict["layout"]), self.layout)
+        now = self.tokenizer_sha256
+        before = state_dict.get("tokenizer", now)
+        if before != now:
+            raise UserError(
+                f"data: the run was trained on latents of tokenizer {str(before)[:12]}, these are of {str(now)[:12]}: "
+                "give the folder of the former as --data.folder, or start a new run"
+            )
 
     def _position(self) -> dict[str, int]:
         return self._training.state_dict() if self._training is not None else self._state

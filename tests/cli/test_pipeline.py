@@ -122,6 +122,34 @@ def test_training_resumes_bit_identically(pipeline: Pipeline, tmp_path: Path) ->
         assert columns(run)["train/loss"] == columns(getattr(pipeline, name))["train/loss"]
 
 
+def test_a_refused_resume_leaves_the_run_as_it_was(
+    pipeline: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(pipeline.diffusion, run)
+    before = (run / "config.yaml").read_bytes()
+    # Latents of another tokenizer: the manifest says so.
+    latents = tmp_path / "latents"
+    shutil.copytree(pipeline.latents, latents)
+    manifest = json.loads((latents / "manifest.json").read_text())
+    manifest["tokenizer"]["sha256"] = "0" * 64
+    (latents / "manifest.json").write_text(json.dumps(manifest))
+    for option, value, message in (
+        ("--data.folder", str(latents), "tokenizer"),
+        ("--model.attention", "joint", "field attention"),
+    ):
+        assert main(pipeline.fit_diffusion(run, "--trainer.max_steps", "5", option, value)) == 2
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert error.startswith("mstv: error: ") and message in error
+        assert (run / "config.yaml").read_bytes() == before
+
+
+def test_a_finished_run_says_so(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert main(pipeline.fit_diffusion(pipeline.diffusion)) == 0
+    assert "nothing to do" in capsys.readouterr().err
+
+
 def test_rollout_and_evaluation(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(pipeline.evaluate(command="rollout")) == 0
     folder = pipeline.diffusion / "evaluation" / "context64-end100"
