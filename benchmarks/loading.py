@@ -259,14 +259,13 @@ def training(data: LatentsDataModule, steps: int) -> Run:
     module = DiffusionModule(
         DEMO_LEVELS, DEMO_PLAN, LATENT_CHANNELS, TransformerSize(192, 4, 6), data.action_kind, data.num_actions
     )
-    module.log = lambda *_, **__: None  # type: ignore[method-assign]  # there is no Trainer to log to
     optimiser, _ = module.optimiser.build(module)
     stream = data.training_stream(0, 1)
     batches = [data.on_after_batch_transfer(stream.batch(index), 0) for index in range(steps)]
 
     def run(_: int) -> int:
         for index, batch in enumerate(batches):
-            module.training_step(batch, index).backward()
+            module.training_step(batch, index)["loss"].backward()
             optimiser.step()
             optimiser.zero_grad()
         return sum(batch.tokens.shape[0] * batch.tokens.shape[1] for batch in batches)
