@@ -1,9 +1,9 @@
 """Colour statistics of frames, and how they drift from those of the true frames."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mstv.metrics.channel_statistics import channel_statistics, statistics_distance
 from mstv.metrics.horizon import HorizonMetric
 from mstv.metrics.pairs import check_pair, check_video
 
@@ -21,8 +21,7 @@ def frame_colour(video: Float[Tensor, "B T 3 H W"]) -> Float[Tensor, "B T 2 3"]:
         ValueError: another shape, or values outside [0, 1].
     """
     check_video("video", video)
-    deviation, mean = torch.std_mean(video.float(), dim=(-2, -1), unbiased=False)
-    return torch.stack([mean, deviation], 2)
+    return channel_statistics(video.flatten(3))
 
 
 class FrameColour(HorizonMetric):
@@ -41,4 +40,4 @@ class FrameColour(HorizonMetric):
     ) -> Float[Tensor, "B T"]:
         """Distance of each frame."""
         check_pair(prediction, target)
-        return (frame_colour(prediction) - frame_colour(target)).square().sum(2).mean(2).sqrt()
+        return statistics_distance(frame_colour(prediction), frame_colour(target))

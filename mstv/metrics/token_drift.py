@@ -3,6 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
+from mstv.metrics.channel_statistics import channel_statistics, statistics_distance
 from mstv.metrics.horizon import HorizonMetric
 
 
@@ -28,7 +29,5 @@ class TokenDrift(HorizonMetric):
         """
         if prediction.shape != target.shape:
             raise ValueError(f"prediction is {tuple(prediction.shape)} and target {tuple(target.shape)}: give the same")
-        ours, true = (latents.float().flatten(2, 3) for latents in (prediction, target))
-        means = ours.mean(2) - true.mean(2)
-        deviations = ours.std(2, unbiased=False) - true.std(2, unbiased=False)
-        return (means.square() + deviations.square()).mean(-1).sqrt()
+        ours, true = (channel_statistics(latents.flatten(2, 3).mT) for latents in (prediction, target))
+        return statistics_distance(ours, true)
