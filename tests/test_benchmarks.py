@@ -103,7 +103,7 @@ def test_other_decoders_give_the_same_batches(tmp_path: Path) -> None:
         found.extend(batch.images for batch in data.train_dataloader())
         return len(found)
 
-    data.load_state_dict({})
+    data.setup("fit")
     loading.with_decoder(run, loading.decord_frames)(0)
     assert len(found) == len(expected) > 2
     assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))

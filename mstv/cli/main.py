@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with terminable():
             return command.run(options.parse_args(rest))
     except UserError as error:
-        print(f"mstv: error: {error}", file=sys.stderr)
+        sys.stderr.write(f"mstv: error: {error}\n")  # one write: the lines of several ranks must not mix
         return 2
     except Terminated:
         print("\nmstv: terminated; the same command goes on from here", file=sys.stderr)
