@@ -33,8 +33,10 @@ ALLOWED = {
     "tokenizer": LEAVES | {"transformer"},
     "diffusion": LEAVES | {"transformer", "rollout"},
     "compare": {"errors", "data.results", "data.schema", "data.video", "__init__"},
+    "evaluation": LEAVES | {"data", "metrics", "rollout", "tokenizer.tokenizer"},
     "callbacks": LEAVES
-    | {"sharding", "rollout", "data", "metrics", "tokenizer.module", "tokenizer.tokenizer", "diffusion.sample_step"},
+    | {"sharding", "rollout", "data", "metrics", "evaluation", "tokenizer.module", "tokenizer.tokenizer"}
+    | {"diffusion.sample_step"},
 }
 COMBINING = {"tokenizer/module.py", "diffusion/module.py"}
 
