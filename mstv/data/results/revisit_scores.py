@@ -1,0 +1,133 @@
+"""Scores of revisits: `revisit_scores.parquet`, a row per revisit, metric, reference and series; their table by gap."""
+
+import shutil
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Float, Int
+from pydantic import Field
+
+from mstv.data.results.card import Part
+from mstv.data.results.layout import REVISIT_SCORE_FILE, REVISIT_SCORE_PARTS
+from mstv.data.results.parquet_table import METADATA, check_columns, read_table, write_table
+from mstv.data.results.scores import Series, half_written
+from mstv.errors import UserError
+
+Reference = Literal["raw", "decoded", "own", "elsewhere"]
+"""What a frame that shows a place again is scored against: the recorded frame; the decoded true one; the earlier frame
+of that place in the same video; an earlier frame of another place in the same video, drawn at random."""
+SeenIn = Literal["context", "generated", "anywhere"]
+"""Where the earlier visit lies: among the frames that were given, those that the model made, or either."""
+
+REVISIT_SCORES = pa.schema(
+    [
+        ("episode", pa.string()),
+        ("frame", pa.int32()),  # index in the episode of a generated frame whose pose was seen before
+        ("earlier", pa.int32()),  # frame of the latest earlier visit of that pose
+        ("metric", pa.string()),
+        ("reference", pa.string()),
+        ("series", pa.string()),  # generated, upper_bound or lower_bound, as in per_frame.parquet
+        ("value", pa.float64()),
+    ],
+    metadata=METADATA,
+)
+
+
+class GapMean(Part):
+    """A metric over the revisits of places that were last seen so long ago."""
+
+    first_gap: int = Field(description="frames since the place was last seen, at least; below the next bin's first")
+    value: float
+    interval: tuple[float, float] | None = Field(description="None where fewer than two episodes have such a revisit")
+    num_episodes: int = Field(description="that have such a revisit")
+    num_frames: int
+
+
+class RevisitMeans(Part):
+    """One metric of one series against one reference, by how long ago a place was seen; bins without a revisit lack."""
+
+    metric: str
+    reference: Reference
+    series: Series
+    seen_in: SeenIn
+    overall: GapMean
+    gaps: tuple[GapMean, ...]
+
+
+def revisit_rows(
+    episode: str,
+    frame: Int[np.ndarray, " P"],
+    earlier: Int[np.ndarray, " P"],
+    metric: str,
+    reference: Reference,
+    series: Series,
+    value: Float[np.ndarray, " P"],
+) -> pa.Table:
+    """Rows of `REVISIT_SCORES` for one metric, reference and series of an episode; join them with pa.concat_tables."""
+    names = [[name] * len(frame) for name in (episode, metric, reference, series)]
+    columns = (names[0], frame, earlier, *names[1:], value.astype(np.float64))
+    return pa.Table.from_arrays(
+        [pa.array(column, kind) for column, kind in zip(columns, REVISIT_SCORES.types, strict=True)],
+        schema=REVISIT_SCORES,
+    )
+
+
+def write_episode_revisits(folder: Path, episode: str, table: pa.Table) -> None:
+    """Write all revisit scores of one episode, atomically; write them before its frame scores, which mark it as done.
+
+    Raises:
+        UserError: the table does not have the columns and values of `REVISIT_SCORES`, or rows of another episode.
+    """
+    path = folder / REVISIT_SCORE_PARTS / f"{episode}.parquet"
+    _check(table, path)
+    if set(pc.unique(table["episode"]).to_pylist()) - {episode}:
+        raise UserError(f"{path}: column episode must hold {episode} alone: write one episode at a time")
+    write_table(path, table, REVISIT_SCORES)
+
+
+def merge_revisit_scores(folder: Path, episodes: tuple[str, ...]) -> pa.Table:
+    """Merge the episodes' parts, in this order, into `revisit_scores.parquet`; does nothing more when called again.
+
+    Raises:
+        UserError: an episode's part is missing or damaged.
+    """
+    if not (folder / REVISIT_SCORE_FILE).is_file():
+        parts = [folder / REVISIT_SCORE_PARTS / f"{episode}.parquet" for episode in episodes]
+        if not all(part.is_file() for part in parts):
+            raise half_written(folder)
+        write_table(folder / REVISIT_SCORE_FILE, pa.concat_tables([_read(part) for part in parts]), REVISIT_SCORES)
+    shutil.rmtree(folder / REVISIT_SCORE_PARTS, ignore_errors=True)
+    return _read(folder / REVISIT_SCORE_FILE)
+
+
+def read_revisit_scores(folder: Path) -> pa.Table:
+    """A table of `REVISIT_SCORES`, episodes in the card's order; without rows where there are no poses or no such file.
+
+    Raises:
+        UserError: damaged, of another version, with other columns or impossible values.
+    """
+    path = folder / REVISIT_SCORE_FILE
+    return _read(path) if path.is_file() else REVISIT_SCORES.empty_table()
+
+
+def _read(path: Path) -> pa.Table:
+    table = read_table(path, REVISIT_SCORES)
+    _check(table, path)
+    return table
+
+
+def _check(table: pa.Table, path: Path) -> None:
+    """Raise UserError unless `table` has the columns and types of `REVISIT_SCORES` and possible values."""
+    check_columns(table, path, REVISIT_SCORES)
+    for name, allowed in (("reference", get_args(Reference)), ("series", get_args(Series))):
+        if unknown := set(pc.unique(table[name]).to_pylist()) - set(allowed):
+            raise UserError(f"{path}: column {name} holds {unknown}, allowed are {', '.join(allowed)}")
+    if not table.num_rows:
+        return
+    if not pc.all(pc.is_finite(table["value"])).as_py():
+        raise UserError(f"{path}: column value is not finite: cap identical frames at 100 dB")
+    if pc.min(table["earlier"]).as_py() < 0 or not pc.all(pc.less(table["earlier"], table["frame"])).as_py():
+        raise UserError(f"{path}: column earlier is not between 0 and column frame: delete it and evaluate again")

@@ -1,0 +1,124 @@
+"""The protocols that have a name: which frames are given, which are generated and scored, and on what walks."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from mstv.errors import UserError
+
+CONTEXT_FRAMES, END_FRAME = 256, 1024
+"""Of an evaluation of own settings that does not say them."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is asked of a model; with the set of episodes it makes numbers comparable.
+
+    Attributes:
+        name: as `--protocol` takes it, and the name of the results' folder.
+        version: grows when the same model would get other numbers.
+        context_frames: recorded frames that the video begins with.
+        end_frame: one past the last frame that is generated and scored; every episode must be that long.
+        about: where it comes from and what it asks.
+        policy: the walk that it needs, a name of `mstv-data record --policy`; None takes any walk.
+    """
+
+    name: str
+    version: int
+    context_frames: int
+    end_frame: int
+    about: str
+    policy: str | None = None
+
+    def check_episode(self, key: str, num_frames: int, policy: str | None) -> None:
+        """Raise UserError unless an episode of so many frames, recorded with `policy`, can be evaluated."""
+        walk = self.policy or "loopwalk"
+        fix = f"record some with mstv-data record --policy {walk} --frames {self.end_frame}, or choose another protocol"
+        if num_frames < self.end_frame:
+            raise UserError(
+                f"--protocol {self.name}: needs episodes of at least {self.end_frame} frames, {key} has {num_frames}: "
+                + fix
+            )
+        if self.policy not in (None, policy):
+            raise UserError(
+                f"--protocol {self.name}: needs walks of the policy {self.policy}, {key} was recorded with "
+                f"{policy or 'none that is known'}: {fix}"
+            )
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol("millivid", 1, 256, 1024, "as published with the method: 768 frames after 256"),
+        Protocol("teco-144", 1, 144, 300, "of TECO and FAR: 156 frames after 144"),
+        Protocol("teco-36", 1, 36, 300, "of TECO and FAR: 264 frames after 36"),
+        Protocol(
+            "explore-return",
+            1,
+            256,
+            384,
+            "as LoopNav asks: the walker explores during the context, and is scored on the way back",
+            policy="explore-return",
+        ),
+        Protocol(
+            "look-back",
+            1,
+            256,
+            800,
+            "a memory test: looks at a place, away for 8, 16, 32, 64, 128, 256 or 512 frames, and back",
+            policy="look-back",
+        ),
+    )
+}
+"""By name."""
+
+
+class Settings(NamedTuple):
+    """A protocol by name, or own settings under a label."""
+
+    name: str
+    version: int
+    context_frames: int
+    end_frame: int
+    protocol: Protocol | None
+    """None for own settings."""
+
+
+def settings_of(name: str | None, context: int | None, end: int | None) -> Settings:
+    """What is to be evaluated, from what a user gave of the three.
+
+    Args:
+        name: one of `PROTOCOLS`, or a label for own settings; None makes a label of them.
+        context: frames that are given; None takes the protocol's, or `CONTEXT_FRAMES`.
+        end: one past the last frame; None takes the protocol's, or `END_FRAME`.
+
+    Raises:
+        UserError: `context` or `end` contradicts the protocol, or nothing is left to generate.
+    """
+    protocol = PROTOCOLS.get(name or "")
+    if protocol:
+        for option, given, own in (
+            ("--context", context, protocol.context_frames),
+            ("--end", end, protocol.end_frame),
+        ):
+            if given not in (None, own):
+                raise UserError(
+                    f"{option} {given}: --protocol {name} is defined by {option} {own}: leave {option} out, or give "
+                    "your settings another name"
+                )
+        return Settings(protocol.name, protocol.version, protocol.context_frames, protocol.end_frame, protocol)
+    context = CONTEXT_FRAMES if context is None else context
+    end = END_FRAME if end is None else end
+    if end <= context:
+        raise UserError(f"--end {end} must lie beyond --context {context}")
+    return Settings(name or f"context{context}-end{end}", 1, context, end, None)
+
+
+def protocols_help() -> str:
+    """The protocols as a block of the commands' help."""
+    lines = []
+    for protocol in PROTOCOLS.values():
+        needs = f"episodes of {protocol.end_frame} frames"
+        needs += f", policy {protocol.policy}" if protocol.policy else ", any walk"
+        span = f"--context {protocol.context_frames} --end {protocol.end_frame}"
+        lines += [f"  {protocol.name:15} {span}; needs {needs}", f"  {'':15} {protocol.about}"]
+    return "protocols by name:\n" + "\n".join(lines) + "\n"

@@ -1,0 +1,193 @@
+"""Does the model show again what it showed before? The revisits of an episode scored, and their table by gap.
+
+A revisit is a generated frame whose pose the walk had before, and had left for at least `AWAY` frames. It is scored
+against the latest earlier visit. The tolerances are those of `mstv.metrics.find_revisits` (0.25 blocks, 2.5 degrees):
+tight, since a view that is turned by 15 degrees is another picture, whose score says nothing of memory. Pages jump by
+those of `mstv.data.revisits.Tolerance` (0.5 blocks, 15 degrees), where it is enough that one recognises the place.
+"""
+
+from collections.abc import Sequence
+from typing import get_args
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from mstv.data.results import (
+    REVISIT_SCORES,
+    GapMean,
+    GroundTruth,
+    Reference,
+    RevisitMeans,
+    SeenIn,
+    Series,
+    episode_curves,
+    revisit_rows,
+)
+from mstv.evaluation.episode import Episode
+from mstv.metrics import (
+    MAX_PSNR,
+    FrameDINO,
+    FrameKeypoints,
+    FrameLPIPS,
+    FramePSNR,
+    FrameSSIM,
+    HorizonMetric,
+    bootstrap_mean,
+    find_revisits,
+)
+
+GAPS = (8, 16, 32, 64, 128, 256, 512)
+"""First gap, in frames since the place was last seen, of each bin; the last has no end."""
+AWAY = GAPS[0] - 1
+"""Frames in a row outside the tolerances that end a visit, so that the smallest gap is the first of `GAPS`."""
+STATISTIC = (
+    "mean over the frames of a bin in each episode, then over episodes; PSNR: dB of the squared error averaged so, "
+    "which identical frames (100 dB) do not lift"
+)
+OF_PLACES = (FramePSNR, FrameSSIM, FrameLPIPS, FrameDINO, FrameKeypoints)
+"""Metrics that tell whether two frames show the same; those of drift do not."""
+_PAIRS_AT_ONCE = 32
+
+
+def score_revisits(
+    episode: Episode,
+    poses: Float[np.ndarray, "_ 5"] | None,
+    metrics: Sequence[HorizonMetric],
+    scores: pa.Table,
+    seed: int,
+    device: torch.device | None = None,
+) -> pa.Table:
+    """Every metric `OF_PLACES` at every revisit of an episode: of the rollout and of both bounds.
+
+    Args:
+        episode: the frames.
+        poses: at least as many as there are frames: x, y, z in blocks, yaw and pitch in degrees; None: no rows.
+        metrics: what per-frame scores were made with, their networks on `device`.
+        scores: rows of `SCORES` of this episode, from which those against the truth are taken.
+        seed: of the card: of the lower bound's order, and of the draw of other places.
+        device: where to measure; None is the CPU.
+
+    Returns:
+        Rows of `REVISIT_SCORES`, without any where no place is seen again or a pose is not finite.
+    """
+    rows = [REVISIT_SCORES.empty_table()]
+    if poses is None or not np.isfinite(poses[: episode.end_frame]).all():
+        return rows[0]
+    found = find_revisits(poses[: episode.end_frame], episode.context_frames, away=AWAY, seed=seed)
+    found = found.select(found.latest)
+    if not len(found.frame):
+        return rows[0]
+    order = np.arange(episode.end_frame)
+    order[episode.context_frames :] = episode.shuffled(seed).numpy()
+
+    def add(metric: str, reference: Reference, series: Series, value: np.ndarray) -> None:
+        rows.append(revisit_rows(episode.key, found.frame, found.earlier, metric, reference, series, value))
+
+    for metric in metrics:
+        if not isinstance(metric, OF_PLACES):
+            continue
+        for truth in get_args(GroundTruth):
+            for series in get_args(Series):
+                if curves := episode_curves(scores, metric.name, truth, series):
+                    column = np.searchsorted(curves.horizon, found.frame - episode.context_frames + 1)
+                    add(metric.name, truth, series, curves.values[0, column])
+        made, true = (_Pairs(metric, video, device) for video in (episode.generated, episode.decoded))
+        add(metric.name, "own", "generated", made.values(found.frame, found.earlier))
+        add(metric.name, "elsewhere", "generated", made.values(found.frame, found.elsewhere))
+        add(metric.name, "own", "upper_bound", true.values(found.frame, found.earlier))
+        add(metric.name, "own", "lower_bound", true.values(order[found.frame], order[found.earlier]))
+    return pa.concat_tables(rows)
+
+
+class _Pairs:
+    """Measures frames of a video against others of it."""
+
+    def __init__(self, metric: HorizonMetric, video: Float[Tensor, "T 3 H W"], device: torch.device | None) -> None:
+        self._metric, self._video, self._device = metric, video, device or torch.device("cpu")
+
+    def values(self, one: Int[np.ndarray, " P"], other: Int[np.ndarray, " P"]) -> Float[np.ndarray, " P"]:
+        """Value of each pair."""
+        parts = [
+            self._metric.measure(self._frames(one, at), self._frames(other, at))[0].cpu()
+            for at in range(0, len(one), _PAIRS_AT_ONCE)
+        ]
+        return torch.cat(parts).numpy()
+
+    def _frames(self, index: Int[np.ndarray, " P"], at: int) -> Float[Tensor, "1 _N 3 _H _W"]:
+        return self._video[index[at : at + _PAIRS_AT_ONCE]][None].to(self._device)
+
+
+def revisit_means(
+    scores: pa.Table, episodes: Sequence[str], context_frames: int, seed: int = 0
+) -> tuple[RevisitMeans, ...]:
+    """The table of the revisits by how long ago the place was seen; `STATISTIC` says how.
+
+    Args:
+        scores: rows of `REVISIT_SCORES` of an evaluation.
+        episodes: of the card, in order: those without a revisit are part of the draw of the intervals.
+        context_frames: of the card.
+        seed: of the bootstrap.
+    """
+    tables = []
+    kinds = scores.select(["metric", "reference", "series"]).group_by(["metric", "reference", "series"]).aggregate([])
+    for kind in kinds.to_pylist():
+        rows = scores
+        for name, value in kind.items():
+            rows = rows.filter(pc.equal(rows[name], value))
+        frame, earlier = rows["frame"].to_numpy(), rows["earlier"].to_numpy()
+        values = rows["value"].to_numpy()
+        index = pc.index_in(rows["episode"], value_set=pa.array(episodes)).to_numpy()
+        for seen_in in get_args(SeenIn):
+            part = _where(seen_in, earlier < context_frames)
+            if part.any():
+                bins = _Bins(kind["metric"], index[part], (frame - earlier)[part], values[part], len(episodes), seed)
+                overall = bins.mean(GAPS[0], np.inf)
+                tables.append(RevisitMeans(**kind, seen_in=seen_in, overall=overall, gaps=bins.means()))
+    return tuple(tables)
+
+
+def _where(seen_in: SeenIn, in_context: np.ndarray) -> np.ndarray:
+    return np.ones_like(in_context) if seen_in == "anywhere" else in_context == (seen_in == "context")
+
+
+class _Bins:
+    """Revisits of one metric, reference and series: the episode, gap and value of each."""
+
+    def __init__(
+        self, metric: str, episode: np.ndarray, gap: np.ndarray, value: np.ndarray, num_episodes: int, seed: int
+    ) -> None:
+        self._is_psnr = metric == "psnr"
+        self._episode, self._gap, self._num_episodes, self._seed = episode, gap, num_episodes, seed
+        self._value = 10 ** (-value / 10) if self._is_psnr else value
+
+    def means(self) -> tuple[GapMean, ...]:
+        """Of each bin that holds revisits."""
+        number = np.searchsorted(GAPS, self._gap, side="right") - 1
+        return tuple(self.mean(GAPS[n], (*GAPS[1:], np.inf)[n]) for n in np.unique(number))
+
+    def mean(self, first: int, following: float) -> GapMean:
+        """Of the gaps in [first, following), where there are some."""
+        chosen = (self._gap >= first) & (self._gap < following)
+        episode = self._episode[chosen]
+        count = np.bincount(episode, minlength=self._num_episodes)
+        total = np.bincount(episode, self._value[chosen], self._num_episodes)
+        by_episode = np.divide(total, count, out=np.full(self._num_episodes, np.nan), where=count > 0)
+        mean, low, high = (float(part) for part in bootstrap_mean(by_episode, self._seed))
+        if self._is_psnr:  # the larger error is the lower bound
+            mean, low, high = _decibel(mean), _decibel(high), _decibel(low)
+        return GapMean(
+            first_gap=first,
+            value=mean,
+            interval=None if np.isnan(low) else (low, high),
+            num_episodes=int((count > 0).sum()),
+            num_frames=int(count.sum()),
+        )
+
+
+def _decibel(error: float) -> float:
+    """PSNR of a mean squared error, at most `MAX_PSNR`."""
+    return float(np.minimum(-10 * np.log10(np.maximum(error, 10 ** (-MAX_PSNR / 10))), MAX_PSNR))

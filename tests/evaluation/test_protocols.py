@@ -1,0 +1,57 @@
+"""Protocols by name: what they fix, and what contradicts them."""
+
+import pytest
+
+from data_tools.policies import EXPLORE_FRAMES, LOOK_BACK_GAPS, LOOK_FRAMES, POLICIES
+from mstv.errors import UserError
+from mstv.evaluation.protocols import PROTOCOLS, protocols_help, settings_of
+from mstv.evaluation.revisit_scoring import GAPS
+
+
+def test_the_published_spans():
+    spans = {name: (protocol.context_frames, protocol.end_frame) for name, protocol in PROTOCOLS.items()}
+    assert (spans["millivid"], spans["teco-144"], spans["teco-36"]) == ((256, 1024), (144, 300), (36, 300))
+
+
+def test_policies_turn_where_their_protocols_do():
+    assert {protocol.policy for protocol in PROTOCOLS.values()} - {None} <= set(POLICIES)
+    assert PROTOCOLS["explore-return"].context_frames == EXPLORE_FRAMES
+    look_back = PROTOCOLS["look-back"]
+    assert look_back.context_frames == LOOK_FRAMES
+    assert LOOK_BACK_GAPS == GAPS and look_back.end_frame > LOOK_FRAMES + max(GAPS)
+
+
+def test_a_name_fixes_context_and_end():
+    for context, end in ((None, None), (144, None), (144, 300)):
+        assert settings_of("teco-144", context, end)[:4] == ("teco-144", 1, 144, 300)
+    with pytest.raises(UserError, match=r"^--context 256: --protocol teco-144 is defined by --context 144: leave"):
+        settings_of("teco-144", 256, 300)
+    with pytest.raises(UserError, match=r"^--end 1024: --protocol teco-144 is defined by --end 300"):
+        settings_of("teco-144", None, 1024)
+
+
+def test_other_names_are_labels_of_own_settings():
+    assert settings_of("mine", 8, 16) == ("mine", 1, 8, 16, None)
+    assert settings_of(None, None, None)[:4] == ("context256-end1024", 1, 256, 1024)
+    assert settings_of(None, 8, None)[:4] == ("context8-end1024", 1, 8, 1024)
+    with pytest.raises(UserError, match=r"--end 8 must lie beyond --context 8"):
+        settings_of("mine", 8, 8)
+
+
+def test_episodes_that_do_not_fit_are_told():
+    look_back = PROTOCOLS["look-back"]
+    look_back.check_episode("walk-1", 800, "look-back")
+    with pytest.raises(UserError, match=r"at least 800 frames, walk-1 has 799: record .*--frames 800"):
+        look_back.check_episode("walk-1", 799, "look-back")
+    with pytest.raises(UserError, match=r"needs walks of the policy look-back, walk-1 was recorded with loopwalk"):
+        look_back.check_episode("walk-1", 1024, "loopwalk")
+    with pytest.raises(UserError, match=r"recorded with none that is known"):
+        look_back.check_episode("walk-1", 1024, None)
+    PROTOCOLS["millivid"].check_episode("walk-1", 1024, None)
+
+
+def test_the_help_names_every_protocol_and_what_it_needs():
+    text = protocols_help()
+    for protocol in PROTOCOLS.values():
+        assert f"  {protocol.name} " in text and protocol.about in text
+        assert f"--context {protocol.context_frames} --end {protocol.end_frame}; needs" in text
