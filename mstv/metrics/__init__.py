@@ -6,7 +6,7 @@ from mstv.metrics.dino import FrameDINO
 from mstv.metrics.dinov2 import DINOv2
 from mstv.metrics.distribution import DistanceCurve, FrameFrechet, FrechetMetric, VideoFrechet
 from mstv.metrics.features import Features
-from mstv.metrics.frechet import frechet_distance
+from mstv.metrics.frechet import frechet_distance, frechet_distance_of_samples
 from mstv.metrics.freezing import FrameFrozen, frame_change, frozen
 from mstv.metrics.horizon import HorizonCurve, HorizonMetric
 from mstv.metrics.i3d import I3DFeatures
@@ -59,6 +59,7 @@ __all__ = [
     "frame_sharpness",
     "frame_ssim",
     "frechet_distance",
+    "frechet_distance_of_samples",
     "frozen",
     "paired_difference",
     "psnr_of_mse",

@@ -43,11 +43,16 @@ class FrameDINO(HorizonMetric):
         max_horizon: largest horizon that `update` may be given.
     """
 
-    name, unit, source = "dino", "cosine in [-1, 1]", "Oquab et al. 2023"
+    unit, source = "cosine in [-1, 1]", "Oquab et al. 2023"
 
     def __init__(self, backbone: DINOv2, max_horizon: int = 1024) -> None:
         super().__init__(max_horizon)
         self.backbone = backbone.eval().requires_grad_(False)
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """Such as `dino_vits14`: numbers of several sizes are not to be mixed."""
+        return f"dino_{self.backbone.name.removeprefix('dinov2_')}"
 
     @torch.no_grad()
     def measure(

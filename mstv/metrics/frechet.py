@@ -27,6 +27,33 @@ def frechet_distance(
     return max(0.0, distance.item())
 
 
+def frechet_distance_of_samples(a: Float[Tensor, "N D"], b: Float[Tensor, "M D"]) -> float:
+    """The distance of the normal distributions with the means and unbiased covariances of samples, in float64.
+
+    The roots of the covariances are the centred samples themselves where they are fewer than the features.
+
+    Args:
+        a: at least 2 samples.
+        b: at least 2 samples.
+
+    Returns:
+        A distance of at least 0.
+
+    Raises:
+        ValueError: fewer samples.
+    """
+    if min(len(a), len(b)) < 2:
+        raise ValueError(f"a Frechet distance needs at least 2 samples of each side, not {len(a)} and {len(b)}")
+    means, roots = [], []
+    for samples in (a.double(), b.double()):
+        means.append(samples.mean(0))
+        centred = (samples - means[-1]) / (len(samples) - 1) ** 0.5
+        roots.append(centred.T if len(samples) <= samples.shape[1] else _root(centred.T @ centred))
+    cross = torch.linalg.svdvals(roots[0].T @ roots[1]).sum()
+    variances = sum(root.square().sum() for root in roots)
+    return max(0.0, ((means[0] - means[1]).square().sum() + variances - 2 * cross).item())
+
+
 def _root(covariance: Float[Tensor, "D D"]) -> Float[Tensor, "D rank"]:
     """L with L L' = covariance; directions whose variance is rounding are left out."""
     variance, directions = torch.linalg.eigh(covariance.double())

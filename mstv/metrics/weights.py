@@ -50,7 +50,7 @@ class PublicWeights:
         """
         if path is None or not path.is_file():
             where = "no file is given" if path is None else f"{path}: no such file"
-            raise MetricUnavailable(f"{self.used_by}: {where}: fetch {self.name} from {self.source} and give its path")
+            raise MetricUnavailable(f"{self.used_by}: {where}: fetch {self.name} from {self.source}")
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return WeightFile(path.name, digest, None if self.sha256 is None else digest.startswith(self.sha256))

@@ -8,7 +8,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from mstv.data import results
-from mstv.data.results import Card, begin_evaluation, episode_scores, merge_scores, read_run, read_scores, summarise
+from mstv.data.results import (
+    Card,
+    MetricNote,
+    begin_evaluation,
+    episode_scores,
+    merge_scores,
+    read_run,
+    read_scores,
+    summarise,
+)
 from mstv.data.results import run as run_module
 from mstv.errors import UserError
 
@@ -67,7 +76,8 @@ def folder(tmp_path: Path) -> Path:
 
 def evaluate(folder: Path) -> None:
     for episode in ("walk-0", "walk-1", "walk-2"):
-        if episode not in begin_evaluation(folder, card()):
+        begin_evaluation(folder, card())
+        if "psnr" not in results.merged_metrics(folder) | results.episode_metrics(folder, episode):
             results.write_episode_scores(folder, episode, scores(episode))
     merge_scores(folder)
     summarise(folder, rollout_seconds=6.0)
@@ -122,9 +132,10 @@ def test_interval_is_seeded_and_absent_for_one_episode():
 
 
 def test_evaluation_resumes_by_episode(folder):
-    assert begin_evaluation(folder, card()) == []
+    begin_evaluation(folder, card())
     results.write_episode_scores(folder, "walk-0", scores("walk-0"))
-    assert begin_evaluation(folder, card(machine="another", torch_version="2.14")) == ["walk-0"]
+    begin_evaluation(folder, card(machine="another", torch_version="2.14"))
+    assert [results.episode_metrics(folder, episode) for episode in card().episodes] == [set(), {"psnr"}, set()]
     with pytest.raises(UserError, match=r"half-written \(1 episode to be merged.* it resumes"):
         merge_scores(folder)
     with pytest.raises(UserError, match="half-written"):
@@ -132,7 +143,7 @@ def test_evaluation_resumes_by_episode(folder):
     with pytest.raises(UserError, match="half-written"):
         read_run(folder.parents[1]).evaluation("long")
     evaluate(folder)
-    assert begin_evaluation(folder, card()) == ["walk-2", "walk-0", "walk-1"]
+    assert results.merged_metrics(folder) == results.summarised_metrics(folder) == {"psnr"}
     before = (folder / results.SCORE_FILE).read_bytes()
     assert merge_scores(folder).num_rows == 240
     assert (folder / results.SCORE_FILE).read_bytes() == before
@@ -158,14 +169,14 @@ def test_resuming_with_another_card_is_refused(folder):
 
 def test_arithmetic_must_be_the_same_and_rounding_may_differ(folder):
     begin_evaluation(folder, card())
-    assert begin_evaluation(folder, card(compiled=True, machine="some GPU")) == []
+    begin_evaluation(folder, card(compiled=True, machine="some GPU"))
     with pytest.raises(UserError, match=r"--precision 32 \(now bf16\)"):
         begin_evaluation(folder, card(precision="bf16"))
 
 
 def test_latents_encoded_anew_are_told_where_the_card_knows_them(folder):
     begin_evaluation(folder, card())
-    assert begin_evaluation(folder, card(latents_sha256="e" * 64)) == [], "an earlier version did not write it"
+    begin_evaluation(folder, card(latents_sha256="e" * 64))  # an earlier version did not write it
     (folder / results.CARD).unlink()
     begin_evaluation(folder, card(latents_sha256="d" * 64))
     with pytest.raises(UserError, match=r"settings: other latents \(--latents, or encoded anew\): name"):
@@ -179,6 +190,79 @@ def test_of_two_cards_at_once_one_stands(folder, monkeypatch):
     with pytest.raises(UserError, match=r"--seed 5 \(now 0\)"):
         begin_evaluation(folder, card())
     assert Card.read(folder / results.CARD) == others and len(list(folder.iterdir())) == 1
+
+
+def rescored(episode: str, metric: str) -> pa.Table:
+    table = scores(episode)
+    return table.set_column(3, results.SCORES.field("metric"), pa.array([metric] * table.num_rows))
+
+
+def note(metric: str, **definition: object) -> MetricNote:
+    return MetricNote(name=metric, aggregation="mean", definition=definition or None)
+
+
+def test_metrics_are_added_to_a_finished_evaluation(folder):
+    evaluate(folder)
+    before = results.read_scores(folder)
+    assert [note.name for note in results.declare_metrics(folder, [note("ssim", version=2)]).metrics] == [
+        "psnr",
+        "ssim",
+    ]
+    # An interrupted try: it was to add another metric, which is no longer wanted.
+    for episode in ("walk-0", "walk-1"):
+        tables = [rescored(episode, "ssim"), rescored(episode, "frozen")]
+        results.write_episode_scores(folder, episode, pa.concat_tables(tables))
+    with pytest.raises(UserError, match=r"half-written \(2 episodes"):
+        merge_scores(folder)
+    assert read_run(folder.parents[1]).evaluation("long").scores() == before, "what was finished stays readable"
+    results.write_episode_scores(folder, "walk-2", rescored("walk-2", "ssim"))
+    merge_scores(folder)
+    assert results.merged_metrics(folder) == {"psnr", "ssim"} and results.summarised_metrics(folder) == {"psnr"}
+    assert merge_scores(folder).slice(0, before.num_rows) == before
+    summary = summarise(folder)
+    assert {value.metric for value in summary.values} == {"psnr", "ssim"} and summary.rollout_seconds == 6.0
+
+
+def test_scores_that_were_merged_are_not_merged_again(folder):
+    evaluate(folder)
+    # Killed between the merging and the removing of the parts, of which one is gone already.
+    for episode in ("walk-0", "walk-1"):
+        results.write_episode_scores(folder, episode, scores(episode, offset=1.0))
+    before = results.read_scores(folder)
+    assert merge_scores(folder) == before and not (folder / results.SCORE_PARTS).exists()
+
+
+def test_a_metric_by_another_definition_is_refused(folder):
+    begin_evaluation(folder, card(metrics=()))
+    results.declare_metrics(folder, [note("psnr", version=1, weights={"sha256": "a"})])
+    other = note("psnr", version=1, weights={"sha256": "b"})
+    assert results.declare_metrics(folder, [other]).metrics == (other,), "nothing was measured yet"
+    results.write_episode_scores(folder, "walk-0", scores("walk-0"))
+    assert results.declare_metrics(folder, [note("psnr")]).metrics[0].name == "psnr", "a card of an earlier version"
+    results.declare_metrics(folder, [other])
+    with pytest.raises(UserError, match=r"psnr was measured by another definition \(version, weights\): name another"):
+        results.declare_metrics(folder, [note("psnr", version=2, weights={"sha256": "a"})])
+
+
+def test_distances_are_added_to_the_summary(folder):
+    begin_evaluation(folder, card())
+    for episode in card().episodes:
+        results.write_features(folder, episode, {"fid.generated": np.full((2, 3, 4), float(episode[-1]))})
+        assert results.episode_metrics(folder, episode) == {"fid"}
+    assert results.read_features(folder, "walk-2")["fid.generated"][0, 0, 0] == 2
+    (folder / results.FEATURE_PARTS / "walk-0.npz").write_bytes(b"PK cut short")
+    with pytest.raises(UserError, match=r"walk-0.npz: cannot be read"):
+        results.read_features(folder, "walk-0")
+    window = results.WindowMean(horizon=16, first=1, value=3.5, interval=None)
+    fields = {"ground_truth": "raw", "series": "generated", "num_episodes": 3, "num_frames": 48, "overall": None}
+    fid = results.SeriesSummary(metric="fid", horizons=(window,), **fields)
+    results.write_distances(folder, [fid])
+    results.write_distances(folder, [fid.model_copy(update={"metric": "fvd"})])
+    assert not (folder / results.FEATURE_PARTS).exists() and results.merged_metrics(folder) == {"fid", "fvd"}
+    evaluate(folder)
+    assert [value.metric for value in read_run(folder.parents[1]).evaluation("long").summary.values] == [
+        *("psnr", "psnr", "fid", "fvd")
+    ]
 
 
 def renamed(table: pa.Table) -> pa.Table:

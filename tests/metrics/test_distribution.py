@@ -6,7 +6,14 @@ import scipy.linalg
 import torch
 from torch import Tensor, nn
 
-from mstv.metrics import FrameFrechet, I3DFeatures, InceptionFeatures, VideoFrechet, frechet_distance
+from mstv.metrics import (
+    FrameFrechet,
+    I3DFeatures,
+    InceptionFeatures,
+    VideoFrechet,
+    frechet_distance,
+    frechet_distance_of_samples,
+)
 from mstv.metrics.features import Features
 from tests.metrics.weight_files import write_weights
 
@@ -54,6 +61,16 @@ def test_distance_of_fewer_samples_than_features():
     expected = np.square(a.mean(0) - b.mean(0)).sum() + sum(np.square(x).sum() for x in centred) - 2 * cross
     assert of_samples(a, b) == pytest.approx(expected, abs=1e-8)
     assert of_samples(a, a) == pytest.approx(0, abs=1e-8)
+
+
+@pytest.mark.parametrize("count", [12, 200])
+def test_distance_of_samples_is_that_of_their_moments(count):
+    a, b = np.random.default_rng(0).normal(size=(2, count, 64)) @ np.diag(np.linspace(0, 2, 64))
+    expected = of_samples(a + 0.1, b)
+    assert frechet_distance_of_samples(*map(torch.from_numpy, (a + 0.1, b))) == pytest.approx(expected, rel=1e-6)
+    assert frechet_distance_of_samples(*map(torch.from_numpy, (a, a))) == pytest.approx(0, abs=1e-9)
+    with pytest.raises(ValueError, match="at least 2 samples"):
+        frechet_distance_of_samples(torch.zeros(1, 4), torch.zeros(2, 4))
 
 
 def test_distance_of_known_normal_distributions():

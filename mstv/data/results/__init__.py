@@ -4,26 +4,46 @@ run/config.yaml, run/run.json, run/checkpoints/, run/metrics.csv
 run/evaluation/<protocol>/card.json            Card, written first
                           per_frame.parts/     scores of finished episodes, until they are merged
                           per_frame.parquet    SCORES, one row per episode, frame, metric, ground truth, series
+                          distances.parts/     features of finished episodes, until distances are computed
+                          distances.json       Distances across episodes, where there are any
                           revisits.parquet     REVISITS, one row per generated frame whose pose is known
+                          revisit_scores.parts/    those of finished episodes, until they are merged
+                          revisit_scores.parquet   REVISIT_SCORES, one row per revisit, metric, reference, series
                           latents/<episode>.npy, videos/<episode>.mp4, truth/<episode>.mp4
                           .lock                held while a command writes, see `mstv.data.episode_locks`
                           summary.json         Summary, written last: with it the evaluation is complete
 """
 
 from mstv.data.results.card import Card, GroundTruth, MetricNote, PlanNote
+from mstv.data.results.distances import read_distances, read_features, write_distances, write_features
 from mstv.data.results.layout import (
     CARD,
     CHECKPOINTS,
     CONFIG,
+    DISTANCE_FILE,
     EVALUATION,
+    FEATURE_PARTS,
     RECORD,
     REVISIT_FILE,
+    REVISIT_SCORE_FILE,
     SCORE_FILE,
     SCORE_PARTS,
     SUMMARY,
     TRAINING,
     TRUTH,
     VIDEOS,
+)
+from mstv.data.results.measured import declare_metrics, episode_metrics, merged_metrics, summarised_metrics
+from mstv.data.results.revisit_scores import (
+    REVISIT_SCORES,
+    GapMean,
+    Reference,
+    RevisitMeans,
+    SeenIn,
+    merge_revisit_scores,
+    read_revisit_scores,
+    revisit_rows,
+    write_episode_revisits,
 )
 from mstv.data.results.revisits import read_revisits, write_revisits
 from mstv.data.results.run import Evaluation, Run, begin_evaluation, evaluation_folder, read_run
@@ -35,15 +55,16 @@ from mstv.data.results.scores import (
     episode_curves,
     episode_scores,
     merge_scores,
+    read_episode_scores,
     read_scores,
     write_episode_scores,
 )
+from mstv.data.results.series_summary import SeriesSummary, WindowMean
 from mstv.data.results.summary import (
     INTERVAL,
+    SUMMARY_HORIZONS,
     WINDOW,
-    SeriesSummary,
     Summary,
-    WindowMean,
     bootstrap_interval,
     summarise,
 )
@@ -53,14 +74,19 @@ __all__ = [
     "CARD",
     "CHECKPOINTS",
     "CONFIG",
+    "DISTANCE_FILE",
     "EVALUATION",
+    "FEATURE_PARTS",
     "INTERVAL",
     "RECORD",
     "REVISIT_FILE",
+    "REVISIT_SCORES",
+    "REVISIT_SCORE_FILE",
     "SCORES",
     "SCORE_FILE",
     "SCORE_PARTS",
     "SUMMARY",
+    "SUMMARY_HORIZONS",
     "TRAINING",
     "TRUTH",
     "VIDEOS",
@@ -68,11 +94,15 @@ __all__ = [
     "Card",
     "EpisodeCurves",
     "Evaluation",
+    "GapMean",
     "GroundTruth",
     "Incomplete",
     "MetricNote",
     "PlanNote",
+    "Reference",
+    "RevisitMeans",
     "Run",
+    "SeenIn",
     "Series",
     "SeriesSummary",
     "Summary",
@@ -80,14 +110,27 @@ __all__ = [
     "WindowMean",
     "begin_evaluation",
     "bootstrap_interval",
+    "declare_metrics",
     "episode_curves",
+    "episode_metrics",
     "episode_scores",
     "evaluation_folder",
+    "merge_revisit_scores",
     "merge_scores",
+    "merged_metrics",
+    "read_distances",
+    "read_episode_scores",
+    "read_features",
+    "read_revisit_scores",
     "read_revisits",
     "read_run",
     "read_scores",
+    "revisit_rows",
     "summarise",
+    "summarised_metrics",
+    "write_distances",
+    "write_episode_revisits",
     "write_episode_scores",
+    "write_features",
     "write_revisits",
 ]

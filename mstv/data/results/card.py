@@ -6,8 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from mstv.data.schema import KEY_PATTERN, Record, Split
 
-GroundTruth = Literal["raw", "decoded"]
-"""What frames are scored against: the recorded frames, or the frames decoded from their true latents."""
+GroundTruth = Literal["raw", "decoded", "latents"]
+"""What is scored against: the recorded frames, the frames decoded from their true latents, or these latents."""
 Key = Annotated[str, Field(pattern=KEY_PATTERN)]
 
 
@@ -29,6 +29,18 @@ class MetricNote(Part):
 
     name: str = Field(description="as in the column `metric`, such as psnr")
     aggregation: str = Field(description="such as: mean of per-frame PSNR; pooled beside it")
+    definition: dict[str, JsonValue] | None = Field(
+        default=None,
+        description="all that makes the number: version, unit, which values are better, resize, backbone and its hash, "
+        "thresholds; None in evaluations of earlier versions",
+    )
+
+    def differences(self, other: "MetricNote") -> str:
+        """Entries of the definition that differ; none where one of them is unknown."""
+        if self.definition is None or other.definition is None:
+            return ""
+        names = sorted({*self.definition, *other.definition})
+        return ", ".join(name for name in names if self.definition.get(name) != other.definition.get(name))
 
 
 class Card(Record):
@@ -52,8 +64,8 @@ class Card(Record):
     attention: Literal["joint", "isolated"] = Field(description="what context tokens see")
     max_tokens_per_step: int
     token_evaluations_per_frame: float
-    metrics: tuple[MetricNote, ...]
-    ground_truth: tuple[GroundTruth, ...]
+    metrics: tuple[MetricNote, ...] = Field(description="empty as long as nothing was to be scored")
+    ground_truth: tuple[GroundTruth, ...] = Field(description="of frames")
     image_size: tuple[int, int] = Field(description="(H, W)")
     fps: float = Field(gt=0)
     video_first_frame: int = Field(default=0, ge=0, description="the episode's frame that the videos begin with")

@@ -16,8 +16,6 @@ from mstv.data.results.layout import (
     CONFIG,
     EVALUATION,
     RECORD,
-    SCORE_FILE,
-    SCORE_PARTS,
     SUMMARY,
     TRAINING,
     TRUTH,
@@ -30,8 +28,8 @@ from mstv.data.results.training import TrainingRecord
 from mstv.data.schema import temporary_path
 from mstv.errors import UserError
 
-_ELSEWHERE = {"machine", "compiled", "torch_version", "created_by"}
-"""What may differ when an evaluation goes on: it changes numbers by their rounding alone, about 5e-7 of a latent."""
+_ELSEWHERE = {"machine", "compiled", "torch_version", "created_by", "metrics"}
+"""What may differ when an evaluation goes on: it changes latents by their rounding alone, about 5e-7, or not at all."""
 
 
 @dataclass(frozen=True)
@@ -133,10 +131,10 @@ def read_run(path: Path) -> Run:
     return Run(path, tuple(card.parent.name for card in cards))
 
 
-def begin_evaluation(folder: Path, card: Card) -> list[str]:
-    """Write the card, or find it written by an earlier try; returns the episodes that are already scored.
+def begin_evaluation(folder: Path, card: Card) -> None:
+    """Write the card, or find it written by an earlier try or by another process of the job.
 
-    Call it on one process, before the others write scores.
+    Which metrics it names is no matter here, see `declare_metrics`.
 
     Raises:
         UserError: the folder holds another evaluation, so that resuming would mix numbers.
@@ -149,9 +147,6 @@ def begin_evaluation(folder: Path, card: Card) -> list[str]:
         changed = [name for name in changed if name != "latents_sha256"]
     if changed := [name for name in changed if name not in _ELSEWHERE]:
         raise UserError(f"{folder / CARD}: {other_settings(before, card, changed)}")
-    if (folder / SCORE_FILE).is_file():
-        return list(card.episodes)
-    return [episode for episode in card.episodes if (folder / SCORE_PARTS / f"{episode}.parquet").is_file()]
 
 
 def _write_first(path: Path, card: Card) -> None:

@@ -22,7 +22,7 @@ SCORES = pa.schema(
         ("episode", pa.string()),
         ("frame", pa.int32()),  # index in the episode
         ("horizon", pa.int32()),  # frames since the last ground-truth frame; 1 = first generated frame
-        ("metric", pa.string()),  # psnr (dB), ssim
+        ("metric", pa.string()),  # as in the card
         ("ground_truth", pa.string()),
         ("series", pa.string()),
         ("value", pa.float64()),
@@ -69,18 +69,36 @@ def write_episode_scores(folder: Path, episode: str, table: pa.Table) -> None:
     write_table(path, table, SCORES)
 
 
+def read_episode_scores(folder: Path, episode: str) -> pa.Table | None:
+    """What `write_episode_scores` wrote and is not merged yet, or None.
+
+    Raises:
+        UserError: as `read_scores`.
+    """
+    path = folder / SCORE_PARTS / f"{episode}.parquet"
+    return _read(path) if path.is_file() else None
+
+
 def merge_scores(folder: Path) -> pa.Table:
     """Merge the episodes' scores, in the card's order, into `per_frame.parquet`; does nothing more when called again.
 
+    Metrics that are there already stay as they are; of the others, those that the card names are added.
+
     Raises:
-        UserError: there is no card, or episodes of it are not scored yet.
+        UserError: there is no card, or episodes of it are not scored yet, or not by the same metrics.
     """
     card = Card.read(folder / CARD)
-    if not (folder / SCORE_FILE).is_file():
-        parts = [folder / SCORE_PARTS / f"{episode}.parquet" for episode in card.episodes]
-        if not all(part.is_file() for part in parts):
+    path = folder / SCORE_FILE
+    tables = [read_scores(folder)] if path.is_file() else []
+    merged = set(pc.unique(tables[0]["metric"]).to_pylist()) if tables else set()
+    wanted = pa.array([note.name for note in card.metrics if note.name not in merged], pa.string())
+    parts = [read_episode_scores(folder, episode) for episode in card.episodes]
+    added = [part and part.filter(pc.is_in(part["metric"], wanted)) for part in parts]
+    metrics = [set(pc.unique(part["metric"]).to_pylist()) if part else set() for part in added]
+    if any(metrics) or not tables:
+        if not all(found and found == metrics[0] for found in metrics):
             raise half_written(folder)
-        write_table(folder / SCORE_FILE, pa.concat_tables([_read(part) for part in parts]), SCORES)
+        write_table(path, pa.concat_tables([*tables, *added]), SCORES)
     shutil.rmtree(folder / SCORE_PARTS, ignore_errors=True)
     return read_scores(folder)
 

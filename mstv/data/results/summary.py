@@ -8,36 +8,17 @@ import pyarrow.compute as pc
 from jaxtyping import Float
 from pydantic import Field
 
-from mstv.data.results.card import Card, GroundTruth, Key, Part
+from mstv.data.results.card import Card, GroundTruth, Key
+from mstv.data.results.distances import read_distances
 from mstv.data.results.layout import CARD, SUMMARY
+from mstv.data.results.revisit_scores import RevisitMeans
 from mstv.data.results.scores import EpisodeCurves, Series, episode_curves, read_scores
+from mstv.data.results.series_summary import SeriesSummary, WindowMean
 from mstv.data.schema import Record
 
 SUMMARY_HORIZONS = (1, 16, 64, 256)
 WINDOW = "mean over the frames at horizons (h/2, h], then over episodes"
 INTERVAL = "95% percentile bootstrap over episodes, 1000 resamples"
-
-
-class WindowMean(Part):
-    """A metric around one horizon."""
-
-    horizon: int
-    first: int = Field(description="first horizon of the window; the last one is `horizon`")
-    value: float
-    interval: tuple[float, float] | None = Field(description="None with a single episode")
-
-
-class SeriesSummary(Part):
-    """One metric of one video series against one ground truth."""
-
-    metric: str
-    ground_truth: GroundTruth
-    series: Series
-    num_episodes: int
-    num_frames: int
-    overall: WindowMean
-    pooled: float | None = Field(default=None, description="PSNR only: dB of the squared error pooled over all frames")
-    horizons: tuple[WindowMean, ...]
 
 
 class Summary(Record):
@@ -48,6 +29,7 @@ class Summary(Record):
     interval: str = INTERVAL
     interval_seed: int = 0
     values: tuple[SeriesSummary, ...]
+    revisits: tuple[RevisitMeans, ...] = ()
     rollout_seconds: float | None = Field(default=None, description="wall clock of generating all episodes")
     frames_per_second: float | None = Field(default=None, description="generated frames over rollout_seconds")
 
@@ -67,18 +49,24 @@ def bootstrap_interval(
     return np.asarray(low), np.asarray(high)
 
 
-def summarise(folder: Path, rollout_seconds: float | None = None, seed: int = 0) -> Summary:
-    """Compute and write `summary.json` from the merged scores; this completes the evaluation.
+def summarise(
+    folder: Path, rollout_seconds: float | None = None, seed: int = 0, revisits: tuple[RevisitMeans, ...] = ()
+) -> Summary:
+    """Compute and write `summary.json` from the merged scores and the distances; this completes the evaluation.
 
     Args:
         folder: of the evaluation, with its card and merged scores.
-        rollout_seconds: wall clock of generating all episodes, if it was measured.
+        rollout_seconds: wall clock of generating all episodes, if it was measured; None keeps that of an earlier
+            summary.
         seed: of the bootstrap.
+        revisits: the table of the revisits, see `mstv.evaluation.revisit_scoring.revisit_means`.
 
     Raises:
         UserError: as `read_scores` and `episode_curves`.
     """
     card, scores = Card.read(folder / CARD), read_scores(folder)
+    if rollout_seconds is None and (folder / SUMMARY).is_file():
+        rollout_seconds = Summary.read(folder / SUMMARY).rollout_seconds
     values = []
     for metric in pc.unique(scores["metric"]).to_pylist():
         for truth in get_args(GroundTruth):
@@ -89,7 +77,8 @@ def summarise(folder: Path, rollout_seconds: float | None = None, seed: int = 0)
     summary = Summary(
         protocol=card.protocol,
         interval_seed=seed,
-        values=tuple(values),
+        values=(*values, *read_distances(folder)),
+        revisits=revisits,
         rollout_seconds=rollout_seconds,
         frames_per_second=generated / rollout_seconds if rollout_seconds else None,
     )
