@@ -16,8 +16,9 @@ import yaml
 
 from mstv.cli.checkpoints import resolve_checkpoint
 from mstv.cli.runtime import Runtime
+from mstv.data.conditions import Conditions
 from mstv.data.latent_shards import LatentStore
-from mstv.data.latents import stack_actions, stack_latents
+from mstv.data.latents import stack_latents
 from mstv.data.results import CONFIG
 from mstv.diffusion.module import load_diffusion
 from mstv.diffusion.sample_step import Sampling
@@ -61,7 +62,7 @@ def main() -> None:
         for start in range(arguments.starts):
             frames = slice(start * plan.advance, start * plan.advance + plan.num_frames)
             latents = [stack_latents(store, keys, each, frames).to(runtime.device) for each in range(plan.num_levels)]
-            actions = stack_actions(store, keys, frames.stop)
+            actions = Conditions(store, module.conditions).stack(keys, frames.stop)
             if actions is not None:
                 actions = actions[:, frames][:, list(step.frames)].to(runtime.device)
             noise = torch.stack(

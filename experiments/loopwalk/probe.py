@@ -78,13 +78,14 @@ def probe(module: DiffusionModule, store: LatentStore, split: str, chunks: int) 
     level = module.plan.num_levels - 1 if len(layout.target_levels) > 1 else layout.target_levels[0]
     part = layout.target_level_slices[layout.target_levels.index(level)]
     chunk = replace(module.plan, steps=(step,), num_frames=last + 1, first_target_frame=first, num_clipped_frames=0)
-    stream = StepStream(store, chunk, tuple(store.keys(split)), -(-chunks // BATCH), BATCH, 0, seed=0, fixed=True)
+    sizes = (-(-chunks // BATCH), BATCH, 0)
+    stream = StepStream(store, chunk, tuple(store.keys(split)), *sizes, 0, True, module.conditions)
     kinds: list[np.ndarray] = []
     truth: list[Tensor] = []
     errors: dict[str, list[Tensor]] = {"own": [], "foreign": []}
     for index in range(stream.num_batches):
         batch = stream.batch(index)
-        tokens = batch.tokens.float()
+        tokens = module.normalised(batch.tokens.float(), layout.token_level)
         foreign = tokens.clone()
         # Samples are drawn at random, so that the next one of the batch is almost always of another episode.
         foreign[:, : len(far)][:, far] = tokens.roll(1, 0)[:, : len(far)][:, far]

@@ -14,7 +14,8 @@ from mstv.callbacks.ema import EMA
 from mstv.callbacks.media import log_curves, log_video, media_path
 from mstv.callbacks.throughput import outside_training
 from mstv.data.latent_shards import LatentStore
-from mstv.data.latents import stack_actions, stack_latents
+from mstv.data.conditions import Conditions
+from mstv.data.latents import stack_latents
 from mstv.data.schema import TOKENIZER_COPY, atomic_path
 from mstv.data.video import encode_video
 from mstv.diffusion.sample_step import Sampling
@@ -111,7 +112,7 @@ class LongRollout(Callback):
 
     def _generate(self, store: LatentStore, keys: list[str], module: Any) -> tuple[Tensor, Tensor]:
         """True and generated level-0 latents (E, T, rows, columns, C) of the frames after the context."""
-        actions = stack_actions(store, keys, self.end_frame)
+        actions = Conditions(store, module.conditions).stack(keys, self.end_frame)
         rollout = Rollout(module.plan, module.levels, self.context_frames, self.end_frame, keys, actions, self.seed)
         context = slice(self.context_frames)
         levels = range(module.plan.num_levels)

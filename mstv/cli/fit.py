@@ -18,9 +18,11 @@ from lightning.pytorch.loggers import WandbLogger
 
 # Importing the parts makes their class paths known to the parser.
 import mstv.callbacks.long_rollout
+import mstv.data.clips
 import mstv.data.frames
 import mstv.data.latents
 import mstv.diffusion.module
+import mstv.inverse_dynamics.module
 import mstv.rollout.families
 import mstv.tokenizer.module  # noqa: F401
 from mstv.callbacks.metrics_csv import MetricsCSV
@@ -79,7 +81,8 @@ class FitCLI(LightningCLI):
             parser.link_arguments("levels", f"{part}.init_args.levels")
             parser.link_arguments("plan", f"{part}.init_args.plan")
         # What the data knows need not be said again.
-        for name in ("latent_channels", "action_kind", "num_actions"):
+        of_latents = ("latent_channels", "action_kind", "num_actions", "conditions")
+        for name in (*of_latents, "action_names", "action_units", "action_scale", "clip_frames"):
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
         parser.link_arguments("run", "trainer.default_root_dir")
 

@@ -15,7 +15,8 @@ from rich.progress import Progress, TaskID
 from mstv.checkpoint import load_file
 from mstv.cli.rollout_job import DECODED_AT_ONCE, RolloutJob
 from mstv.cli.rollout_videos import RolloutVideos, rollout_videos
-from mstv.data.latents import stack_actions, stack_latents
+from mstv.data.conditions import Conditions
+from mstv.data.latents import stack_latents
 from mstv.data.npy_stream import NpyStream
 from mstv.data.schema import atomic_path
 from mstv.errors import UserError
@@ -78,7 +79,7 @@ class _Batch:
     def run(self, bar: Progress, task: TaskID, title: str) -> None:
         """Generate all frames from where an earlier try stands, which the bar counts already."""
         job, card = self.job, self.job.card
-        actions = stack_actions(job.store, self.keys, card.end_frame)
+        actions = Conditions(job.store, job.module.conditions).stack(self.keys, card.end_frame)
         span = (card.context_frames, card.end_frame)
         rollout = Rollout(job.module.plan, job.module.levels, *span, self.keys, actions, card.seed)
         state, num_frames = self._state(rollout)

@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser, Namespace
 from lightning import LightningModule
 
 from mstv.cli.fit import FitCLI, brief, user_error_behind
+from mstv.data.conditions import NUM_POSE_FEATURES, Conditions
 from mstv.data.frames import FrameBatch
 from mstv.data.latent_shards import LatentStore
 from mstv.data.latents import StepBatch
@@ -228,11 +229,14 @@ class TrainingSetup:
 
     @property
     def _latents(self) -> tuple[int, str, int]:
-        """Channels, kind and number of actions of the latents, those of the set if it is there."""
+        """Channels, and kind and number of conditions, of the latents: those of the set if it is there."""
         folder = Path(str(self._data.folder))
         if (folder / MANIFEST).is_file():
             store = LatentStore(folder)
-            return store.channels, store.actions_spec.kind, store.actions_spec.size
+            conditions = Conditions(store, self._data.conditions)
+            return store.channels, conditions.action_kind, conditions.size
+        if self._data.conditions == "poses":
+            return self.latent_channels, "vector", NUM_POSE_FEATURES
         return self.latent_channels, "discrete" if self.num_actions else "none", self.num_actions
 
 

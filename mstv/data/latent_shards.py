@@ -94,7 +94,7 @@ def write_latent_shard(path: Path, episodes: Iterable[LatentSample]) -> Shard:
 
 @dataclass
 class _Tar:
-    """One open tar, the places of its members, and what was looked at: where latents begin, and actions.
+    """One open tar, the places of its members, and what was looked at: where latents begin, actions, poses.
 
     Read with plain reads and not mapped: a page fault brings megabytes of its surroundings in, and a crop needs a few
     kilobytes here and there.
@@ -104,6 +104,7 @@ class _Tar:
     members: Members
     starts: dict[tuple[str, int], int] = field(default_factory=dict)
     actions: dict[str, np.ndarray | None] = field(default_factory=dict)
+    poses: dict[str, np.ndarray | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._file = -1
@@ -215,13 +216,17 @@ class LatentStore:
 
     def poses(self, key: str) -> np.ndarray | None:
         """Poses, float32 (T, 5): x, y, z in blocks, yaw and pitch in degrees; None where there are none."""
-        poses = self._array(key, POSES)
-        if poses is not None and (poses.dtype != np.float32 or poses.shape != (self.num_frames(key), 5)):
-            raise UserError(
-                f"{self._where(key, POSES)}: is {poses.dtype} {poses.shape}, "
-                f"expected float32 {(self.num_frames(key), 5)}"
-            )
-        return poses
+        known = self._tar(self._shard(key)).poses
+        if key not in known:
+            poses = self._array(key, POSES)
+            if poses is not None and (poses.dtype != np.float32 or poses.shape != (self.num_frames(key), 5)):
+                raise UserError(
+                    f"{self._where(key, POSES)}: is {poses.dtype} {poses.shape}, "
+                    f"expected float32 {(self.num_frames(key), 5)}"
+                )
+            known[key] = poses
+        found = known[key]
+        return None if found is None else found.copy()
 
     def record(self, key: str) -> LatentEpisode:
         """Record of the episode."""

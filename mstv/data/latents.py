@@ -11,6 +11,7 @@ from jaxtyping import Float, Float16, Float32, Int64
 from torch import Tensor
 
 from mstv.data.batch_layout import BatchLayout
+from mstv.data.conditions import ConditionKind, Conditions, as_tensor
 from mstv.data.latent_shards import LatentStore
 from mstv.data.loader import ResumableDataModule
 from mstv.data.location import Location
@@ -33,7 +34,8 @@ class StepBatch:
         step: index of the step in `Plan.steps`, equal on all ranks.
         tokens: (B, N, C) in the order of `gather_tokens(latents, Plan.steps[step].cells)`, in [-1, 1]; float16 until
             the batch is on its device, then float32.
-        actions: of the step's F distinct frames, int64 (B, F) with null -1, or float32 (B, F, A); None without actions.
+        actions: conditions of the step's F distinct frames, int64 (B, F) with null -1, or float32 (B, F, A); None
+            without any.
         index: of the batch, counted over all epochs.
         keys: B episodes.
         starts: (B,) frame of the episode at which each chunk begins.
@@ -65,6 +67,7 @@ class StepStream:
         rank: of this process; sample b is number rank * B + b of the batch that all ranks share.
         seed: of all that is drawn.
         fixed: whether every epoch repeats the same batches, which then go through the sampling groups in turn.
+        conditions: what `StepBatch.actions` holds: the actions, or features of the poses.
     """
 
     store: LatentStore
@@ -75,6 +78,7 @@ class StepStream:
     rank: int
     seed: int
     fixed: bool = False
+    conditions: ConditionKind = "actions"
 
     def batches(self, epoch: int, start: int, num_workers: int) -> Iterator[StepBatch]:
         """See `BatchStream.batches`; what a batch holds does not depend on the number of workers."""
@@ -113,6 +117,10 @@ class StepStream:
         return members[(2 * (index // len(self._groups)) + 1) * len(members) // (2 * visits)]
 
     @cached_property
+    def _conditions(self) -> Conditions:
+        return Conditions(self.store, self.conditions)
+
+    @cached_property
     def _cumulative(self) -> np.ndarray:
         return np.cumsum(self.plan.step_probability)
 
@@ -141,36 +149,14 @@ class StepStream:
         return np.concatenate([part.reshape(-1, part.shape[-1]) for part in parts])
 
     def _actions(self, step: Step, crops: list[tuple[str, int]]) -> Tensor | None:
-        if self.store.actions_spec.kind == "none":
-            return None
-        chosen = []
-        for key, start in crops:
-            of_episode = self.store.actions(key)
-            assert of_episode is not None, "the store checks it"
-            chosen.append(of_episode[start + np.array(step.frames)])
-        actions = torch.from_numpy(np.stack(chosen))
-        return actions.long() if self.store.actions_spec.kind == "discrete" else actions
+        found = [self._conditions.of(key, start + np.array(step.frames)) for key, start in crops]
+        rows = [row for row in found if row is not None]
+        return as_tensor(np.stack(rows)) if rows else None
 
 
 def stack_latents(store: LatentStore, keys: Sequence[str], level: int, frames: slice) -> Float[Tensor, "B T h w C"]:
     """Latents of the same frames of several episodes at one level, float32."""
     return torch.from_numpy(np.stack([store.read(key, level, frames) for key in keys])).float()
-
-
-def stack_actions(
-    store: LatentStore, keys: Sequence[str], num_frames: int
-) -> Int64[Tensor, "B T"] | Float32[Tensor, "B T A"] | None:
-    """The first `num_frames` actions of several episodes, null beyond the end of an episode; None without actions."""
-    rows = []
-    for key in keys:
-        recorded = store.actions(key)
-        if recorded is None:
-            return None
-        padding = store.actions_spec.null(max(0, num_frames - len(recorded)))
-        assert padding is not None
-        rows.append(np.concatenate([recorded[:num_frames], padding]))
-    actions = torch.from_numpy(np.stack(rows))
-    return actions if actions.is_floating_point() else actions.long()
 
 
 class LatentsDataModule(ResumableDataModule):
@@ -188,6 +174,7 @@ class LatentsDataModule(ResumableDataModule):
         seed: of training's steps and chunks, and of validation's.
         epoch_batches: batches of one epoch.
         validation_batches: fixed batches of the validation split; at least one for each sampling group of the plan.
+        conditions: what the model is told of each frame: the recorded actions, or features of the recorded poses.
 
     Raises:
         UserError: a URL, numbers that are not positive, or a plan that does not fit the levels. At `setup`: no such
@@ -204,6 +191,7 @@ class LatentsDataModule(ResumableDataModule):
         seed: int = 0,
         epoch_batches: int = 1000,
         validation_batches: int = 16,
+        conditions: ConditionKind = "actions",
     ) -> None:
         super().__init__(batch_size, num_workers, seed)
         self.folder = Location.of(folder).local_folder("latents")
@@ -211,6 +199,7 @@ class LatentsDataModule(ResumableDataModule):
         self.levels = levels
         self.epoch_batches = epoch_batches
         self.validation_batches = validation_batches
+        self.conditions = conditions
         if epoch_batches < 1:
             raise UserError(f"epoch_batches must be positive, got {epoch_batches}")
         groups = len({step.group for step in self.plan.steps})
@@ -254,13 +243,13 @@ class LatentsDataModule(ResumableDataModule):
 
     @property
     def action_kind(self) -> str:
-        """Kind of the set's actions; likewise."""
-        return self.store.actions_spec.kind
+        """Kind of the conditions; likewise."""
+        return Conditions(self.store, self.conditions).action_kind
 
     @property
     def num_actions(self) -> int:
-        """Ids or columns of the set's actions; likewise."""
-        return self.store.actions_spec.size
+        """Ids or columns of the conditions; likewise."""
+        return Conditions(self.store, self.conditions).size
 
     def training_stream(self, rank: int, world_size: int) -> StepStream:
         """See `ResumableDataModule`."""
@@ -302,4 +291,5 @@ class LatentsDataModule(ResumableDataModule):
                 f"{self.folder}: the plan's chunk has {self.plan.num_frames} frames, but the longest episode of split "
                 f"{split} has {max(map(self.store.num_frames, keys))}: use smaller windows or longer episodes"
             )
-        return StepStream(self.store, self.plan, long_enough, num_batches, self.batch_size, rank, self.seed, fixed)
+        rest = (num_batches, self.batch_size, rank, self.seed, fixed, self.conditions)
+        return StepStream(self.store, self.plan, long_enough, *rest)

@@ -5,14 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from mstv import checkpoint
+from mstv.data.conditions import ConditionKind
+from mstv.data.latent_statistics import latent_statistics
 from mstv.data.latents import StepBatch
 from mstv.diffusion.denoiser import Denoiser
 from mstv.diffusion.flops import TrainingStep
 from mstv.diffusion.framepack import FramePackDenoiser
+from mstv.diffusion.latent_scaling import LatentScaling
 from mstv.diffusion.loss import v_errors
 from mstv.diffusion.sample_step import Sampling, sample_step
 from mstv.diffusion.schedule import NoiseSchedule
@@ -42,13 +45,17 @@ class DiffusionModule(TrainedModule):
         plan: the plan whose steps are trained; `FramePackLatents` brings the denoiser that merges its context.
         latent_channels: C.
         size: size of the transformer (published: B = 768, 12, 12).
-        action_kind: `none`, `discrete` or `vector`.
-        num_actions: ids or columns of the actions.
+        action_kind: of the conditions: `none`, `discrete` or `vector`.
+        num_actions: ids or columns of the conditions.
         attention: what context tokens see: `isolated` (context only) or `joint` (everything; published).
         schedule: the noise schedule.
         drop_probability: share of samples that lose their condition, for guidance.
         noise_draws: draws of time and noise of each sample's targets that share one pass over its context; more than
             one need isolated attention.
+        normalise_latents: bring latents to mean 0 and variance 1 by statistics of the training split, see
+            `LatentScaling`; published: no.
+        conditions: what the model is told of each frame: `actions` (published), or features of `poses`; the
+            datamodule says.
         activation_checkpointing: compute the blocks' activations anew in the backward pass, see `Transformer`.
         context_noise: in training, each sample's context is noised to a time drawn uniformly from [0, context_noise]
             and told it, so that the model forgives errors of its own context; 0 is none.
@@ -72,6 +79,8 @@ class DiffusionModule(TrainedModule):
         drop_probability: float = 0.1,
         context_noise: float = 0.0,
         noise_draws: int = 1,
+        normalise_latents: bool = False,
+        conditions: ConditionKind = "actions",
         activation_checkpointing: bool = False,
         optimiser: Optimiser = Optimiser(),  # noqa: B008 - frozen
         seed: int = 0,
@@ -100,7 +109,11 @@ class DiffusionModule(TrainedModule):
             "num_actions": num_actions,
             "attention": attention,
             "shift": schedule.shift,
+            "normalise_latents": normalise_latents,
+            "conditions": conditions,
         }
+        self.conditions = conditions
+        self.scaling = LatentScaling(levels.num_levels, latent_channels) if normalise_latents else None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             rest = (size, action_kind, num_actions, attention)
@@ -111,6 +124,12 @@ class DiffusionModule(TrainedModule):
             initialise(self.denoiser)
         self.denoiser.transformer.checkpointing = activation_checkpointing
         self.training_steps = TrainingStep.of_plan(plan, levels.num_tokens(0), latent_channels)
+
+    def setup(self, stage: str) -> None:
+        """Take the statistics of the latents, if they are to be normalised; a checkpoint's come after this."""
+        if stage == "fit" and self.scaling is not None:
+            mean, scale = latent_statistics(self.trainer.datamodule.store)  # type: ignore[attr-defined]
+            self.scaling.set(torch.from_numpy(mean), torch.from_numpy(scale))
 
     def configure_model(self) -> None:
         """Shard block by block, then the rest, where the strategy gives a mesh of processes (FSDP2)."""
@@ -157,8 +176,8 @@ class DiffusionModule(TrainedModule):
         self, batch: StepBatch, purpose: str, draws: int, drop_probability: float, context_noise: float
     ) -> dict[str, Any]:
         """`loss`; detached: `losses` (S,), `t` (S,), and `level_losses` (S, K) of the K target `levels`."""
-        tokens, count = batch.tokens, len(batch.tokens)
         layout = StepLayout.of(self.plan.steps[batch.step], self.levels, self.device)
+        tokens, count = self.normalised(batch.tokens, layout.token_level), len(batch.tokens)
         # Keyed by batch and sample, so that ranks draw what one process with all their samples would.
         first, key = self.global_rank * count, (self.seed, purpose, batch.index)
         drop, context_t, *t = keyed_uniform(first, count, 2 + draws, *key).to(self.device).unbind(1)
@@ -183,6 +202,10 @@ class DiffusionModule(TrainedModule):
             "level_losses": torch.stack([known[:, part].mean(1) for part in layout.target_level_slices], 1),
         }
 
+    def normalised(self, tokens: Float[Tensor, "B N C"], levels: Int[Tensor, " N"]) -> Float[Tensor, "B N C"]:
+        """Latents of tokens of the given levels as the denoiser takes them."""
+        return tokens if self.scaling is None else self.scaling.normalise(tokens, levels)
+
     def step_sampler(self, sampling: Sampling) -> SampleStep:
         """What `mstv.rollout.generate` calls for each step."""
 
@@ -193,7 +216,10 @@ class DiffusionModule(TrainedModule):
             actions: Shaped[Tensor, "B F *A"] | None,
             noise: Float[Tensor, "B N C"],
         ) -> Float[Tensor, "B Nt C"]:
-            return sample_step(self.denoiser, self.schedule, layout, context, actions, noise, sampling)
+            split = layout.num_context_tokens
+            context = self.normalised(context, layout.token_level[:split])
+            found = sample_step(self.denoiser, self.schedule, layout, context, actions, noise, sampling)
+            return found if self.scaling is None else self.scaling.restore(found, layout.token_level[split:])
 
         return sample
 
@@ -214,6 +240,9 @@ def load_diffusion(path: Path) -> tuple[DiffusionModule, str]:
         num_actions=config["num_actions"],
         attention=config["attention"],
         schedule=NoiseSchedule(config["shift"]),
+        # Checkpoints of before these existed.
+        normalise_latents=config.get("normalise_latents", False),
+        conditions=config.get("conditions", "actions"),
     )
     checkpoint.load_weights(module, state, path)
     return module.eval().requires_grad_(False), sha256

@@ -63,6 +63,11 @@ class StepLayout:
         return tuple(slice(*ends) for ends in pairwise([*first, len(levels)]))
 
     @cached_property
+    def token_level(self) -> Int[Tensor, " N"]:
+        """Level of each token."""
+        return self.cell_level[self.token_cell]
+
+    @cached_property
     def context_cells(self) -> TokenCells:
         """Cells of the context tokens."""
         return self._cells(0, self.num_context_cells)

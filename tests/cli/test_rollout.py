@@ -17,7 +17,7 @@ import yaml
 from mstv.cli import generation
 from mstv.cli.main import main
 from mstv.data.latent_shards import LatentStore
-from mstv.data.latents import stack_actions
+from mstv.data.conditions import Conditions
 from mstv.data.schema import HOST
 from mstv.data.video import decode_video
 from mstv.rollout.generate import Rollout
@@ -154,7 +154,7 @@ def test_beyond_the_recording_actions_are_null(pipeline: Pipeline, capsys: pytes
     lengths = [len(decode_video(folder / kind / f"{key}.mp4")) for kind in ("videos", "truth", "side_by_side")]
     assert lengths == [141, 128, 128]
     store = LatentStore(pipeline.latents)
-    actions = stack_actions(store, [key], 141)
+    actions = Conditions(store).stack([key], 141)
     assert actions is not None and (actions[0, 128:] == -1).all()
     assert actions[0, :128].tolist() == store.actions(key).tolist()
 

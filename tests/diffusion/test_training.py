@@ -1,19 +1,23 @@
 """What a training step draws and computes: shared contexts, ranks, checkpointed activations."""
 
+from dataclasses import replace
+from pathlib import Path
 from unittest.mock import PropertyMock, patch
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from mstv.checkpoint import describe
 from mstv.data.latents import StepBatch
 from mstv.diffusion.loss import v_errors
-from mstv.diffusion.module import DiffusionModule
+from mstv.diffusion.module import DiffusionModule, load_diffusion
+from mstv.diffusion.sample_step import Sampling
 from mstv.diffusion.schedule import NoiseSchedule
 from mstv.errors import UserError
 from mstv.levels import Levels
 from mstv.rollout.coarse_to_fine import CoarseToFine
-from mstv.rollout.framepack import FramePack
+from mstv.rollout.framepack import FramePack, FramePackLatents
 from mstv.rollout.layout import StepLayout
 from mstv.rollout.plan import PlanFamily
 from mstv.transformer.size import TransformerSize
@@ -134,3 +138,39 @@ def test_losses_of_each_target_level() -> None:
     weights = torch.tensor([32, 8, 2]) / 42
     assert torch.allclose((outputs["level_losses"] * weights).sum(1), outputs["losses"], rtol=1e-5)
     assert torch.allclose(outputs["losses"].mean(), outputs["loss"])
+
+
+def scaled(plan: PlanFamily = PLAN) -> DiffusionModule:
+    made = module(plan, normalise_latents=True)
+    assert made.scaling is not None
+    made.scaling.set(torch.tensor([[0.5, -0.5, 0.0], [0.1, 0.2, 0.3], [0.9, 0.0, -0.9]]), torch.tensor([0.1, 0.2, 0.3]))
+    return made
+
+
+@pytest.mark.parametrize("plan", [PLAN, FramePackLatents([1, 2, 4], 1)], ids=["tokens", "framepack"])
+def test_normalised_latents_are_what_the_plain_model_sees_of_normalised_data(plan: PlanFamily) -> None:
+    """Training and sampling of raw latents equal those of a plain model on latents that were normalised before."""
+    with_scaling, plain = scaled(plan), module(plan)
+    step = len(plan.plan(16).steps) - 1
+    raw = batch(2, step, plan)
+    layout = StepLayout.of(plan.plan(16).steps[step], LEVELS)
+    assert with_scaling.scaling is not None
+    tokens = with_scaling.scaling.normalise(raw.tokens, layout.token_level)
+    assert torch.allclose(with_scaling.scaling.restore(tokens, layout.token_level), raw.tokens, atol=1e-6)
+    normal = replace(raw, tokens=tokens)
+    assert_close([gradients(with_scaling, raw)[0]["losses"]], [gradients(plain, normal)[0]["losses"]])
+    noise = torch.randn(tokens.shape, generator=torch.Generator().manual_seed(2))
+    split, sampling = layout.num_context_tokens, Sampling(3, "ddim")
+    sampled = with_scaling.step_sampler(sampling)(layout, raw.tokens[:, :split], raw.actions, noise)
+    expected = plain.step_sampler(sampling)(layout, tokens[:, :split], raw.actions, noise)
+    assert_close([sampled], [with_scaling.scaling.restore(expected, layout.token_level[split:])])
+
+
+def test_a_checkpoint_holds_the_scaling(tmp_path: Path) -> None:
+    made = scaled()
+    path = tmp_path / "a.ckpt"
+    torch.save({"mstv": describe("diffusion", made.config), "state_dict": made.state_dict()}, path)
+    again, _ = load_diffusion(path)
+    assert made.scaling is not None and again.scaling is not None
+    assert torch.equal(again.scaling.mean, made.scaling.mean) and torch.equal(again.scaling.scale, made.scaling.scale)
+    assert again.conditions == "actions"
