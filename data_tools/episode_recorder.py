@@ -82,7 +82,7 @@ def _attempt(folder: Path, recording: Recording, index: int) -> Episode:
     engine = running_engine.get(recording.engine)
     spec, policy, seed = (
         engine.actions.spec,
-        make_policy(recording.policy, engine.actions, recording.hold),
+        make_policy(recording.policy, engine.actions, recording.hold, index),
         recording.episode_seed(index),
     )
     source = recording.source(index, spec, engine.versions)

@@ -160,13 +160,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--policy",
         choices=sorted(POLICIES),
         help="loopwalk: bundles of steps and turns that keep coming back, discrete; random: an explorer, discrete or "
-        "vector; uniform: anything the engine takes, drawn evenly (default: loopwalk; uniform for gym:ID)",
+        "vector; uniform: anything the engine takes, drawn evenly; explore-return: explores for 256 frames, then walks "
+        "back; look-back: looks at a place, away for 8 to 512 frames by the episode's number, and back; both discrete, "
+        "for the protocols of `mstv evaluate` of these names (default: loopwalk; uniform for gym:ID)",
     )
     parser.add_argument(
         "--hold",
         type=options.positive,
         metavar="N",
-        help="frames for which the policy holds an action (default: 9 for loopwalk, 4 for uniform)",
+        help="frames for which the policy holds an action; for explore-return and look-back those in which the engine "
+        "walks a block or turns by 90 degrees (default: 9; 4 for uniform)",
     )
     parser.add_argument(
         "--episodes", type=options.positive, default=64, help="episodes there shall be in the end (default: 64)"

@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from data_tools.engines.blockworld import BlockWorldEnv
-from data_tools.policies import FORWARD, POLICIES, TURN_LEFT, TURN_RIGHT, LoopWalk, RandomExplorer, Uniform
+from data_tools.policies import (
+    FORWARD,
+    POLICIES,
+    TURN_LEFT,
+    TURN_RIGHT,
+    ExploreReturn,
+    LookBack,
+    LoopWalk,
+    RandomExplorer,
+    Uniform,
+)
 
 
 def bundles(count, seed=0):
@@ -92,7 +102,8 @@ def test_vector_explorer_stays_in_range_and_moves_the_camera_smoothly():
 
 
 def test_policies_refuse_bad_arguments_and_need_a_reset():
-    assert dict(POLICIES) == {"loopwalk": LoopWalk, "random": RandomExplorer, "uniform": Uniform}
+    others = {"explore-return": ExploreReturn, "look-back": LookBack}
+    assert dict(POLICIES) == {"loopwalk": LoopWalk, "random": RandomExplorer, "uniform": Uniform, **others}
     for make in (lambda: LoopWalk(hold=0), lambda: RandomExplorer("keys"), lambda: RandomExplorer(speed=0.0)):
         with pytest.raises(ValueError):
             make()
