@@ -2,10 +2,11 @@
 
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby, islice
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -59,7 +60,7 @@ class EpisodeBatch:
 
 @dataclass(frozen=True)
 class FrameSet:
-    """The shards of one split, and how to read chunks of them.
+    """The shards of one split, how to read chunks of them, and what a sample is: here, a frame.
 
     Attributes:
         location: of the tars.
@@ -68,14 +69,19 @@ class FrameSet:
         image_size: (H, W) of a frame in pixels.
     """
 
+    extensions: ClassVar[tuple[str, ...]] = (VIDEO,)
+    """Members of a chunk that are read."""
+    first: ClassVar[int] = 0
+    """First frame of a chunk that has a sample."""
+
     location: Location
     shards: tuple[Shard, ...]
     chunk_frames: int
     image_size: tuple[int, int]
 
-    @staticmethod
-    def of(location: Location, manifest: Manifest, split: str) -> "FrameSet":
-        """The set of a split.
+    @classmethod
+    def of(cls, location: Location, manifest: Manifest, split: str, **more: Any) -> "FrameSet":
+        """The set of a split; `more` are what a subclass adds to the attributes.
 
         Raises:
             UserError: the split is empty.
@@ -88,7 +94,7 @@ class FrameSet:
                 f"{location}: split {split} is empty: splits are drawn by world and the set has {worlds} worlds: "
                 "record more worlds or assign them with `mstv-data shard`"
             )
-        return FrameSet(location, shards, manifest.chunk_frames, manifest.image_size)
+        return cls(location, shards, manifest.chunk_frames, manifest.image_size, **more)
 
     def chunks(self, shard: Shard) -> list[tuple[str, int]]:
         """(key of the sample, frames) of each chunk, in the order of the tar."""
@@ -110,10 +116,22 @@ class FrameSet:
             raise UserError(f"{where}: frames are {images.shape[1:3]}, manifest.json says {self.image_size}")
         return images[np.argsort(order)].transpose(0, 3, 1, 2)
 
+    def samples(self, shard: Shard, key: str, members: dict[str, bytes], frames: np.ndarray) -> list[Any]:
+        """Samples of some frames of one chunk, in the order asked for."""
+        return list(self.decode(shard, key, members[VIDEO], frames))
+
+    def batch(self, samples: Sequence[Any], index: int) -> Any:
+        """A batch of samples of many episodes."""
+        return FrameBatch(torch.from_numpy(np.stack(samples)), index)
+
+    def episode(self, samples: Sequence[Any], key: str, weight: float) -> Any:
+        """A batch of one episode's samples, in order."""
+        return EpisodeBatch(torch.from_numpy(np.stack(samples)), key, weight)
+
 
 @dataclass(frozen=True)
 class FrameStream:
-    """A stream of `FrameBatch`: every epoch another order, every frame at most once, ranks disjoint.
+    """A stream of a set's `batch`es: every epoch another order, every frame at most once, ranks disjoint.
 
     An epoch deals the shards out anew to the workers of all ranks, so that the frames of each are balanced. A worker
     reads its tars from front to back and keeps a window of chunks, from each of which it draws a few frames; a batch
@@ -165,56 +183,75 @@ class FrameStream:
         groups = [groups[index] for index in rng.permutation(len(groups))]
         return [[group[place] for place in rng.permutation(len(group))] for group in groups]
 
-    def batches(self, epoch: int, start: int, num_workers: int) -> Iterator[FrameBatch]:
+    def batches(self, epoch: int, start: int, num_workers: int) -> Iterator[Any]:
         """See `BatchStream.batches`."""
         if num_workers != self.num_workers:
             raise ValueError(f"the stream is dealt out to {self.num_workers} workers, not {num_workers}")
         group = self.rank * num_workers + start % num_workers
         chunks = [(shard, *chunk) for shard in self.deal(epoch)[group] for chunk in self.frames.chunks(shard)]
-        left = [min(length, self.frames_per_chunk) for _, _, length in chunks]
+        left = [self._drawn_of(length) for _, _, length in chunks]
         places = _draw_places(left, self.shuffle_chunks, random.Random(f"{self.seed} {epoch} {group}"))
         for place in islice(places, start // num_workers * self.batch_size):
             left[place] -= 1
-        videos = self._videos(chunks, [place for place, count in enumerate(left) if count])
-        waiting: dict[int, bytes] = {}
-        decoded: dict[int, Iterator[np.ndarray]] = {}
+        members = self._members(chunks, [place for place, count in enumerate(left) if count])
+        waiting: dict[int, dict[str, bytes]] = {}
+        decoded: dict[int, Iterator[Any]] = {}
         for batch in range(start, self.num_batches, num_workers):
-            images = np.empty((self.batch_size, 3, *self.frames.image_size), np.uint8)
-            for image in images:
+            samples = []
+            for _ in range(self.batch_size):
                 place = next(places)
                 while place not in decoded and place not in waiting:
-                    waiting.update([next(videos)])
+                    waiting.update([next(members)])
                 if place not in decoded:
                     shard, key, length = chunks[place]
                     # A generator of its own for each chunk, so that chunks that are not reached cost nothing.
                     rng = np.random.default_rng([self.seed, epoch, group + 1, place + 1])
-                    drawn = rng.permutation(length)[: self.frames_per_chunk][-left[place] :]
-                    decoded[place] = iter(self.frames.decode(shard, key, waiting.pop(place), drawn))
-                image[:] = next(decoded[place])
+                    first = self.frames.first
+                    drawn = first + rng.permutation(length - first)[: self.frames_per_chunk][-left[place] :]
+                    decoded[place] = iter(self.frames.samples(shard, key, waiting.pop(place), drawn))
+                samples.append(next(decoded[place]))
                 left[place] -= 1
                 if not left[place]:
                     del decoded[place]
-            yield FrameBatch(torch.from_numpy(images), epoch * self.num_batches + batch)
+            yield self.frames.batch(samples, epoch * self.num_batches + batch)
 
     def _num_drawn(self, shard: Shard) -> int:
         length = self.frames.chunk_frames
         return sum(
-            num_frames // length * min(length, self.frames_per_chunk) + min(num_frames % length, self.frames_per_chunk)
+            num_frames // length * self._drawn_of(length) + self._drawn_of(num_frames % length)
             for num_frames in shard.episodes.values()
         )
 
-    def _videos(self, chunks: list[tuple[Shard, str, int]], places: list[int]) -> Iterator[tuple[int, bytes]]:
-        """(place, mp4) of the chunks at `places`, ascending; tars without any of them stay closed."""
+    def _drawn_of(self, length: int) -> int:
+        """Samples drawn from a chunk of so many frames."""
+        return max(0, min(length - self.frames.first, self.frames_per_chunk))
+
+    def _members(
+        self, chunks: list[tuple[Shard, str, int]], places: list[int]
+    ) -> Iterator[tuple[int, dict[str, bytes]]]:
+        """(place, members) of the chunks at `places`, ascending; tars without any of them stay closed."""
         for name, of_shard in groupby(places, lambda place: chunks[place][0].name):
-            wanted = {f"{chunks[place][1]}.{VIDEO}": place for place in of_shard}
-            for member, video in self.frames.location.members(name, wanted):
-                yield wanted[member], video
+            samples = {chunks[place][1]: place for place in of_shard}
+            for sample, members in _complete_samples(self.frames, name, samples):
+                yield samples[sample], members
+
+
+def _complete_samples(frames: FrameSet, tar: str, samples: Collection[str]) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Samples of a tar with the members that a set reads, in the order of the tar; a sample's members are together."""
+    wanted = [f"{sample}.{extension}" for sample in samples for extension in frames.extensions]
+    found: dict[str, bytes] = {}
+    for member, data in frames.location.members(tar, wanted):
+        sample, _, extension = member.partition(".")
+        found[extension] = data
+        if len(found) == len(frames.extensions):
+            yield sample, found
+            found = {}
 
 
 def _draw_places(counts: list[int], window: int, rng: random.Random) -> Iterator[int]:
     """Each place i `counts[i]` times, in random order, yet with no more than `window` places begun and not ended."""
     left = list(counts)
-    following = iter(range(len(counts)))
+    following = (place for place, count in enumerate(counts) if count)
     begun = list(islice(following, window))
     while begun:
         index = int(rng.random() * len(begun))  # five times as fast as randrange, and a resume draws millions
@@ -230,7 +267,7 @@ def _draw_places(counts: list[int], window: int, rng: random.Random) -> Iterator
 
 @dataclass(frozen=True)
 class EpisodeStream:
-    """A stream of `EpisodeBatch`, the same every epoch: rank r takes the episodes r, r + world size, ...
+    """A stream of a set's `episode`s, the same every epoch: rank r takes the episodes r, r + world size, ...
 
     Where the episodes do not divide evenly, the first ones come once more with weight 0, so that no rank waits for
     another and no mean counts them twice.
@@ -260,7 +297,7 @@ class EpisodeStream:
         """See `BatchStream.num_batches`."""
         return -(-len(self.episodes) // self.world_size)
 
-    def batches(self, epoch: int, start: int, num_workers: int) -> Iterator[EpisodeBatch]:
+    def batches(self, epoch: int, start: int, num_workers: int) -> Iterator[Any]:
         """See `BatchStream.batches`; the episodes of a tar are read in one pass over it."""
         numbers = [batch * self.world_size + self.rank for batch in range(start, self.num_batches, num_workers)]
         rounds = [divmod(number, len(self.episodes)) for number in numbers]
@@ -268,29 +305,25 @@ class EpisodeStream:
             episodes = [self.episodes[index] for _, index in group]
             yield from self._read(episodes[0][0], [key for _, key in episodes], float(group_round == 0))
 
-    def _read(self, shard: Shard, keys: list[str], weight: float) -> Iterator[EpisodeBatch]:
+    def _read(self, shard: Shard, keys: list[str], weight: float) -> Iterator[Any]:
         """Episodes of one tar, in its order."""
+        length = self.frames.chunk_frames
         chosen = {key: _evenly(shard.episodes[key], self.num_frames) for key in keys}
-        samples = {
-            key: [(Chunk.sample_key(key, int(chunk)), int(chunk)) for chunk in np.unique(frames // self._chunk_frames)]
+        chosen = {key: frames[frames % length >= self.frames.first] for key, frames in chosen.items()}
+        chunks = {
+            key: [(Chunk.sample_key(key, int(chunk)), int(chunk)) for chunk in np.unique(frames // length)]
             for key, frames in chosen.items()
         }
-        wanted = [f"{sample}.{VIDEO}" for of_episode in samples.values() for sample, _ in of_episode]
-        videos = self.frames.location.members(shard.name, wanted)
-        waiting: dict[str, bytes] = {}
+        found = _complete_samples(self.frames, shard.name, [name for of_key in chunks.values() for name, _ in of_key])
+        waiting: dict[str, dict[str, bytes]] = {}
         for key, frames in chosen.items():
-            parts = []
-            for sample, chunk in samples[key]:
-                member = f"{sample}.{VIDEO}"
-                while member not in waiting:
-                    waiting.update([next(videos)])
-                inside = frames[frames // self._chunk_frames == chunk] % self._chunk_frames
-                parts.append(self.frames.decode(shard, sample, waiting.pop(member), inside))
-            yield EpisodeBatch(torch.from_numpy(np.concatenate(parts)), key, weight)
-
-    @property
-    def _chunk_frames(self) -> int:
-        return self.frames.chunk_frames
+            samples: list[Any] = []
+            for name, chunk in chunks[key]:
+                while name not in waiting:
+                    waiting.update([next(found)])
+                inside = frames[frames // length == chunk] % length
+                samples += self.frames.samples(shard, name, waiting.pop(name), inside)
+            yield self.frames.episode(samples, key, weight)
 
 
 def _evenly(total: int, count: int | None) -> np.ndarray:
@@ -365,7 +398,7 @@ class FramesDataModule(ResumableDataModule):
     def training_stream(self, rank: int, world_size: int) -> FrameStream:
         """See `ResumableDataModule`."""
         return FrameStream(
-            FrameSet.of(self.location, self.manifest, "train"),
+            self.frames_of("train"),
             self.batch_size,
             self.frames_per_chunk,
             self.shuffle_chunks,
@@ -377,8 +410,12 @@ class FramesDataModule(ResumableDataModule):
 
     def validation_stream(self, rank: int, world_size: int) -> EpisodeStream:
         """See `ResumableDataModule`."""
-        frames = FrameSet.of(self.location, self.manifest, "validation")
+        frames = self.frames_of("validation")
         return EpisodeStream(frames, self.validation_episodes, self.validation_frames, rank, world_size)
+
+    def frames_of(self, split: str) -> FrameSet:
+        """The shards of a split, and what a sample of them is."""
+        return FrameSet.of(self.location, self.manifest, split)
 
     def check_layout(self, before: BatchLayout, now: BatchLayout) -> None:
         """All must be as before: an epoch deals its frames out to the workers of all ranks, each once."""

@@ -212,6 +212,10 @@ class ResumableDataModule(LightningDataModule):
         self._validation: StreamLoader | None = None
         self._state: dict[str, int] = {}
 
+    def __str__(self) -> str:
+        """The class's name: Lightning's text makes loaders, and jsonargparse asks for it."""
+        return type(self).__name__
+
     @abstractmethod
     def training_stream(self, rank: int, world_size: int) -> BatchStream:
         """The batches that rank `rank` of `world_size` trains on."""

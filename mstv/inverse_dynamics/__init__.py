@@ -1,0 +1,1 @@
+"""Which action produced a frame: a small model that tells it from the frames around."""
