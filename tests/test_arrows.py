@@ -19,6 +19,7 @@ ALLOWED = {
     "progress": set(),
     "device_peak": set(),
     "device_memory": set(),
+    "inverse_dynamics": LEAVES,
     "memory": {"errors"},
     "token_cells": set(),
     "termination": set(),
@@ -38,7 +39,7 @@ ALLOWED = {
     | {"sharding", "rollout", "data", "metrics", "evaluation", "tokenizer.module", "tokenizer.tokenizer"}
     | {"diffusion.sample_step"},
 }
-COMBINING = {"tokenizer/module.py", "diffusion/module.py"}
+COMBINING = {"tokenizer/module.py", "diffusion/module.py", "inverse_dynamics/module.py"}
 
 
 def imports(path: Path) -> set[str]:
