@@ -167,7 +167,8 @@ class _Bins:
     def means(self) -> tuple[GapMean, ...]:
         """Of each bin that holds revisits."""
         number = np.searchsorted(GAPS, self._gap, side="right") - 1
-        return tuple(self.mean(GAPS[n], (*GAPS[1:], np.inf)[n]) for n in np.unique(number))
+        following = (*map(float, GAPS[1:]), np.inf)
+        return tuple(self.mean(GAPS[n], following[n]) for n in np.unique(number))
 
     def mean(self, first: int, following: float) -> GapMean:
         """Of the gaps in [first, following), where there are some."""

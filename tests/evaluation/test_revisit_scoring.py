@@ -1,6 +1,5 @@
 """Revisits of an evaluation: what is scored against what, the table by gap, and what only this instrument can tell."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,7 @@ from mstv.metrics import FrameColour, FramePSNR, FrameSSIM, find_revisits, frame
 from tests.metrics.scenes import look, swings, walk
 
 CONTEXT = 20
-YAW = swings(10, 10, 30, 10, 10)
+YAW = swings(10, 12, 20)
 METRICS = (FramePSNR(), FrameSSIM(), FrameColour())
 
 
@@ -42,10 +41,12 @@ def scored(episode: Episode, poses: np.ndarray, metrics: tuple = METRICS) -> pa.
     return score_revisits(episode, poses, metrics, score_episode(episode, metrics, seed=0), seed=0)
 
 
-def rows_of(table: pa.Table, **wanted: str) -> dict[str, np.ndarray]:
+def rows_of(
+    table: pa.Table, columns: tuple[str, ...] = ("frame", "earlier", "value"), **wanted: str
+) -> dict[str, np.ndarray]:
     for name, value in wanted.items():
         table = table.filter(pc.equal(table[name], value))
-    return {name: table[name].to_numpy() for name in ("frame", "earlier", "value")}
+    return {name: table[name].to_numpy() for name in columns}
 
 
 def noisy(video: Tensor, seed: int) -> Tensor:
@@ -55,7 +56,7 @@ def noisy(video: Tensor, seed: int) -> Tensor:
 def test_each_reference_is_the_named_pair_of_frames():
     true, poses = walk(YAW)
     episode = episode_of(noisy(true, 0), true, noisy(true, 1))
-    table = scored(episode, poses)
+    table = scored(episode, np.concatenate([poses, poses[:5]]))  # of a recording that goes on
     assert table.schema.equals(REVISIT_SCORES)
     assert pc.unique(table["metric"]).to_pylist() == ["psnr", "ssim"]  # the colours do not tell a place
     found = find_revisits(poses, CONTEXT, away=7)
@@ -132,14 +133,18 @@ def test_table_is_of_episode_means_and_identical_frames_do_not_lift_it():
 def test_scores_are_written_episode_by_episode_and_merged_once(tmp_path: Path):
     first, second = own_rows("a", [20.0], [30], [20]), REVISIT_SCORES.empty_table()
     write_episode_revisits(tmp_path, "a", first)
-    with pytest.raises(UserError, match="half-written"):
-        merge_revisit_scores(tmp_path, ("b", "a"))
     write_episode_revisits(tmp_path, "b", second)
     assert read_revisit_scores(tmp_path).num_rows == 0
     for _ in range(2):
-        assert merge_revisit_scores(tmp_path, ("b", "a")).to_pylist() == first.to_pylist()
+        assert merge_revisit_scores(tmp_path, ("b", "a"), ["psnr"]).to_pylist() == first.to_pylist()
     assert [path.name for path in tmp_path.iterdir()] == ["revisit_scores.parquet"]
     assert read_revisit_scores(tmp_path).to_pylist() == first.to_pylist()
+    # Another metric is added later; one that is there already, or no longer wanted, is not.
+    ssim = own_rows("a", [0.5], [30], [20], metric="ssim")
+    more = [ssim, own_rows("a", [1.0], [30], [20]), own_rows("a", [1.0], [30], [20], metric="dino_vits14")]
+    write_episode_revisits(tmp_path, "a", pa.concat_tables(more))
+    merged = merge_revisit_scores(tmp_path, ("b", "a"), ["psnr", "ssim"])
+    assert merged.to_pylist() == [*first.to_pylist(), *ssim.to_pylist()]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +154,10 @@ def test_scores_are_written_episode_by_episode_and_merged_once(tmp_path: Path):
         (own_rows("a", [1.0], [9], [9]), "not between 0 and column frame"),
         (own_rows("a", [1.0], [9], [-1]), "not between 0 and column frame"),
         (own_rows("a", [np.inf], [9], [1]), "cap identical frames"),
-        (revisit_rows("a", np.array([9]), np.array([1]), "psnr", "mine", "generated", np.array([1.0])), "mine"),  # type: ignore[arg-type]
+        (
+            own_rows("a", [1.0], [9], [1]).set_column(4, "reference", pa.array(["mine"])),
+            "column reference holds {'mine'}",
+        ),
         (pa.table({"frame": [1]}), "columns are"),
     ],
 )
@@ -162,7 +170,7 @@ def test_impossible_scores_are_refused(tmp_path: Path, rows: pa.Table, message: 
 # The instrument can tell: a model that forgets against one that drifts.
 
 MEMORY = 32
-WALK = swings(*[10, 10, 60] * 3)
+WALK = swings(*[10, 10, 45] * 2)
 """Looks away for a short and for a long while, again and again."""
 
 
@@ -188,51 +196,47 @@ def drifts(world: int) -> Tensor:
     return torch.cat([true[:CONTEXT], (1 - share) * (0.5 * true[CONTEXT:] + 0.5 * blurred) + share * orange])
 
 
+def small(video: Tensor) -> Tensor:
+    """At half its size, which saves time."""
+    return torch.nn.functional.avg_pool2d(video, 2)
+
+
 def test_revisits_separate_a_model_that_forgets_from_one_that_drifts():
-    metrics, worlds = (FrameSSIM(),), (0, 1, 2)
+    metrics, worlds = (FramePSNR(), FrameSSIM()), (0, 1)
     names = [f"walk-{world}" for world in worlds]
-    frame_means, table = {}, {}
+    late, table = {}, {}
     for model, video in (("forgets", forgets), ("drifts", drifts)):
         rows, frames = [], []
         for world, name in zip(worlds, names, strict=True):
             true, poses = walk(WALK, world)
-            episode = episode_of(video(world), true, key=name)
+            episode = episode_of(small(video(world)), small(true), key=name)
             per_frame = score_episode(episode, metrics, seed=0)
             rows.append(score_revisits(episode, poses, metrics, per_frame, seed=0))
-            made = per_frame.filter(pc.equal(per_frame["series"], "generated"))
-            frames.append(pc.mean(made["value"]).as_py())
-        frame_means[model] = float(np.mean(frames))
+            psnr = rows_of(per_frame, ("value",), metric="psnr", series="generated", ground_truth="raw")["value"]
+            frames.append(psnr[-80:])
+        late[model] = float(np.mean(frames))
         table[model] = revisit_means(pa.concat_tables(rows), names, CONTEXT)
 
-    # Frame by frame against the truth, the one that drifts looks no better: here it is even the worse one.
-    assert frame_means["drifts"] < frame_means["forgets"]
+    # Frame by frame against the truth both are bad late in the video, and the one that drifts is no better.
+    assert max(late.values()) < 15 and late["drifts"] < late["forgets"] + 1
 
     def values(model: str, reference: str, series: str = "generated") -> dict[int, float]:
         means = by(table[model], reference, series, metric="ssim", seen_in="generated")
         return {part.first_gap: part.value for part in means.gaps}
 
     own, other = {m: values(m, "own") for m in table}, {m: values(m, "elsewhere") for m in table}
-    long = [gap for gap in own["forgets"] if gap >= MEMORY]
-    short = [gap for gap in own["forgets"] if gap < MEMORY / 2]
-    assert len(long) >= 2 and short
+    long, short = ([gap for gap in own["forgets"] if (gap < MEMORY) == remembered] for remembered in (False, True))
+    assert len(long) >= 2 and len(short) >= 2
     for gap in long:
         # Forgotten: a place looks like any other place. Not so where pictures drift.
         assert abs(own["forgets"][gap] - other["forgets"][gap]) < 0.1
-        assert own["drifts"][gap] - other["drifts"][gap] > 0.2
+        assert own["drifts"][gap] > other["drifts"][gap] + 0.2
         assert own["drifts"][gap] > own["forgets"][gap] + 0.2
     for gap in short:
-        assert own["forgets"][gap] > 0.99
+        assert own["forgets"][gap] == pytest.approx(1)
     for gap, value in values("forgets", "own", "upper_bound").items():
         assert value == pytest.approx(1) and values("forgets", "own", "lower_bound")[gap] < 0.6
-    # Intervals leave no doubt.
+    # And the intervals leave no doubt.
     last = {m: by(table[m], "own", metric="ssim", seen_in="generated").gaps[-1].interval for m in table}
     assert last["forgets"] is not None and last["drifts"] is not None
     assert last["forgets"][1] < last["drifts"][0]
-
-
-def test_what_was_scored_does_not_depend_on_the_poses_beyond_the_end():
-    true, poses = walk(YAW)
-    episode = episode_of(noisy(true, 0), true)
-    longer = np.concatenate([poses, poses[:5]])
-    assert scored(episode, longer).equals(scored(episode, poses))
-    assert scored(replace(episode, key="walk-1"), poses).num_rows == scored(episode, poses).num_rows

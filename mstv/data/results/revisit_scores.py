@@ -1,6 +1,7 @@
 """Scores of revisits: `revisit_scores.parquet`, a row per revisit, metric, reference and series; their table by gap."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -13,7 +14,7 @@ from pydantic import Field
 from mstv.data.results.card import Part
 from mstv.data.results.layout import REVISIT_SCORE_FILE, REVISIT_SCORE_PARTS
 from mstv.data.results.parquet_table import METADATA, check_columns, read_table, write_table
-from mstv.data.results.scores import Series, half_written
+from mstv.data.results.scores import Series
 from mstv.errors import UserError
 
 Reference = Literal["raw", "decoded", "own", "elsewhere"]
@@ -88,19 +89,36 @@ def write_episode_revisits(folder: Path, episode: str, table: pa.Table) -> None:
     write_table(path, table, REVISIT_SCORES)
 
 
-def merge_revisit_scores(folder: Path, episodes: tuple[str, ...]) -> pa.Table:
-    """Merge the episodes' parts, in this order, into `revisit_scores.parquet`; does nothing more when called again.
+def read_episode_revisits(folder: Path, episode: str) -> pa.Table:
+    """What `write_episode_revisits` wrote and is not merged yet; no rows if it did not.
 
     Raises:
-        UserError: an episode's part is missing or damaged.
+        UserError: as `read_revisit_scores`.
     """
-    if not (folder / REVISIT_SCORE_FILE).is_file():
-        parts = [folder / REVISIT_SCORE_PARTS / f"{episode}.parquet" for episode in episodes]
-        if not all(part.is_file() for part in parts):
-            raise half_written(folder)
-        write_table(folder / REVISIT_SCORE_FILE, pa.concat_tables([_read(part) for part in parts]), REVISIT_SCORES)
+    path = folder / REVISIT_SCORE_PARTS / f"{episode}.parquet"
+    return _read(path) if path.is_file() else REVISIT_SCORES.empty_table()
+
+
+def merge_revisit_scores(folder: Path, episodes: tuple[str, ...], metrics: Sequence[str]) -> pa.Table:
+    """Merge the episodes' parts, in this order, into `revisit_scores.parquet`; does nothing more when called again.
+
+    Args:
+        folder: of the evaluation, with the frame scores of all episodes.
+        episodes: of the card.
+        metrics: of the card; those that are merged already stay as they are, others that parts hold are left out.
+
+    Raises:
+        UserError: an episode's part is damaged.
+    """
+    path = folder / REVISIT_SCORE_FILE
+    before = read_revisit_scores(folder)
+    wanted = pa.array(set(metrics) - set(pc.unique(before["metric"]).to_pylist()), pa.string())
+    parts = [read_episode_revisits(folder, episode) for episode in episodes]
+    added = [part.filter(pc.is_in(part["metric"], wanted)) for part in parts]
+    if any(part.num_rows for part in added) or not path.is_file():
+        write_table(path, pa.concat_tables([before, *added]), REVISIT_SCORES)
     shutil.rmtree(folder / REVISIT_SCORE_PARTS, ignore_errors=True)
-    return _read(folder / REVISIT_SCORE_FILE)
+    return _read(path)
 
 
 def read_revisit_scores(folder: Path) -> pa.Table:
