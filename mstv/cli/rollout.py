@@ -17,11 +17,12 @@ words:
   step        the tokens of some frames and levels are shown (context), others are generated (targets)
   chunk       the steps that extend the video once; chunk after chunk it grows to any length
   evaluation  one run of the denoiser; NFE is their number per step
-  protocol    the folder RUN/evaluation/NAME of one set of settings, with card.json, latents, videos and scores
+  protocol    which frames are given and generated; its results, of one set of settings, are in RUN/evaluation/NAME
 
-Of the settings only --context and --end enter the protocol's default name: give --protocol to keep several. The same
-command goes on where an earlier one was stopped. On one machine, with the same --batch-size, --end and number of
-processes, it gives the same bits as one that was not stopped; otherwise latents agree to about 2e-5.
+--protocol NAME takes one of the above, which sets --context and --end, or any other name for settings of your own. Of
+the settings only --context and --end enter the default name: give --protocol to keep several. The same command goes on
+where an earlier one was stopped. On one machine, with the same --batch-size, --end and number of processes, it gives
+the same bits as one that was not stopped; otherwise latents agree to about 2e-5.
 """
 
 
@@ -29,9 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command, which `mstv evaluate` shares."""
     from mstv.cli.runtime import add_runtime_arguments
     from mstv.diffusion.sampler import SAMPLERS
+    from mstv.evaluation.protocols import CONTEXT_FRAMES, END_FRAME, protocols_help
 
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = GLOSSARY
+    parser.epilog = f"{protocols_help()}\n{GLOSSARY}"
     parser.add_argument("run", type=Path, help="run directory of a diffusion training")
     parser.add_argument("--checkpoint", type=Path, help="checkpoint (default: the run's checkpoints/last.ckpt)")
     parser.add_argument("--latents", type=Path, help="latent shards (default: those that the run was trained on)")
@@ -43,16 +45,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--context",
         type=at_least(1),
-        default=256,
         metavar="N",
-        help="recorded frames that the video begins with (default: 256)",
+        help=f"recorded frames that the video begins with (default: the protocol's, or {CONTEXT_FRAMES})",
     )
     parser.add_argument(
         "--end",
         type=int,
-        default=1024,
         metavar="N",
-        help="generate up to this frame; beyond the recording there are null actions (default: 1024)",
+        help="generate up to this frame; beyond the recording there are null actions (default: the protocol's, or "
+        f"{END_FRAME})",
     )
     parser.add_argument(
         "--nfe",
@@ -103,7 +104,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--protocol",
         type=protocol,
         metavar="NAME",
-        help="name of the results' folder: letters, digits, - and _ (default: context<N>-end<N>)",
+        help="a protocol by name, see below, or a name for own settings: letters, digits, - and _; the results' folder "
+        "has it, too (default: context<N>-end<N>)",
     )
     add_runtime_arguments(parser)
 

@@ -20,6 +20,7 @@ from mstv.data.temporary_files import sweep
 from mstv.diffusion.module import DiffusionModule, load_diffusion
 from mstv.diffusion.sample_step import Sampling
 from mstv.errors import UserError
+from mstv.evaluation.protocols import Settings, settings_of
 from mstv.rollout.families import family_to_dict
 from mstv.tokenizer.module import load_tokenizer
 
@@ -40,8 +41,7 @@ def prepared(arguments: argparse.Namespace, scored: bool = False) -> Iterator[Ro
     runtime = runtime_of(arguments)
     nfe = arguments.nfe[0] if len(arguments.nfe) == 1 else tuple(arguments.nfe)
     sampling = Sampling(nfe, arguments.sampler, arguments.guidance, arguments.refresh, arguments.context_noise)
-    if arguments.end <= arguments.context:
-        raise UserError(f"--end {arguments.end} must lie beyond --context {arguments.context}")
+    settings = settings_of(arguments.protocol, arguments.context, arguments.end)
     if arguments.run.is_file():
         raise UserError(
             f"{arguments.run}: is a file: give the run directory {arguments.run.resolve().parents[1]}, "
@@ -66,19 +66,18 @@ def prepared(arguments: argparse.Namespace, scored: bool = False) -> Iterator[Ro
     frames = read_manifest(frames_folder, "frames")
     if frames.sha256 != store.manifest.source_sha256:
         raise UserError(f"{frames_folder}: is not the set that {arguments.latents} was encoded from: give --frames")
-    keys = _episodes(store, arguments, scored)
+    keys = _episodes(store, arguments, settings, scored)
     plan = module.plan
-    plan.chunks(arguments.context, end=arguments.end)
+    plan.chunks(settings.context_frames, end=settings.end_frame)
     _check_sampling(sampling, module)
     values = family_to_dict(module.family)
     merged = module.family.merged_plan(module.levels.num_tokens(0))
-    protocol = arguments.protocol or f"context{arguments.context}-end{arguments.end}"
     card = Card(
-        protocol=protocol,
-        protocol_version=1,
+        protocol=settings.name,
+        protocol_version=settings.version,
         split=arguments.split,
-        context_frames=arguments.context,
-        end_frame=arguments.end,
+        context_frames=settings.context_frames,
+        end_frame=settings.end_frame,
         num_episodes=len(keys),
         episodes=tuple(keys),
         seed=arguments.seed,
@@ -108,7 +107,7 @@ def prepared(arguments: argparse.Namespace, scored: bool = False) -> Iterator[Ro
         machine=runtime.machine,
         torch_version=torch.__version__,
     )
-    folder = evaluation_folder(arguments.run, protocol)
+    folder = evaluation_folder(arguments.run, settings.name)
     begin_evaluation(folder, card)
     rank = Rank.of_environment()
     mine = range(rank.index, len(keys), rank.count)
@@ -168,7 +167,7 @@ def _check_sampling(sampling: Sampling, module: DiffusionModule) -> None:
         )
 
 
-def _episodes(store: LatentStore, arguments: argparse.Namespace, scored: bool) -> list[str]:
+def _episodes(store: LatentStore, arguments: argparse.Namespace, settings: Settings, scored: bool) -> list[str]:
     keys = store.keys(arguments.split)[: arguments.episodes]
     if not keys:
         raise UserError(f"{store.folder}: split {arguments.split} is empty: choose --split, or shard more worlds")
@@ -178,13 +177,14 @@ def _episodes(store: LatentStore, arguments: argparse.Namespace, scored: bool) -
             "all are used",
             file=sys.stderr,
         )
+    if settings.protocol:
+        for key in keys:
+            settings.protocol.check_episode(key, store.num_frames(key), store.record(key).episode.source.policy)
     shortest = min(keys, key=store.num_frames)
-    if store.num_frames(shortest) < arguments.context:
-        raise UserError(
-            f"--context {arguments.context}: episode {shortest} has {store.num_frames(shortest)} frames: give less"
-        )
-    if (recorded := store.num_frames(shortest)) < arguments.end:
-        beyond = f"--end {arguments.end} lies beyond the {recorded} recorded frames of episode {shortest}"
+    if (recorded := store.num_frames(shortest)) < settings.context_frames:
+        raise UserError(f"--context {settings.context_frames}: episode {shortest} has {recorded} frames: give less")
+    if recorded < settings.end_frame:
+        beyond = f"--end {settings.end_frame} lies beyond the {recorded} recorded frames of episode {shortest}"
         if scored:
             raise UserError(f"{beyond}, where there is nothing to score against: give at most {recorded}")
         print(f"{beyond}: it goes on with null actions", file=sys.stderr)
