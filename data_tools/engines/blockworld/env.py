@@ -16,6 +16,7 @@ from data_tools.engines.blockworld.arena import build_arena
 from data_tools.engines.blockworld.noise import hash_grid
 from data_tools.engines.blockworld.player import BLOCK, EYE_HEIGHT, Player
 from data_tools.engines.blockworld.renderer import Eye, Renderer
+from data_tools.engines.blockworld.rooms import PITCH, build_rooms
 from data_tools.engines.blockworld.trig import FULL_TURN
 from data_tools.engines.blockworld.world import World, build_world
 from data_tools.engines.walk import FRAMES_PER_ACTION, ActionMode, WalkActions
@@ -48,7 +49,9 @@ class BlockWorldEnv(gymnasium.Env[NDArray[np.uint8], Any]):
         view_distance: blocks one sees, in (0, 1024].
         fov: vertical field of view in degrees, in [10, 150].
         arena: instead of a landscape, which `map_size` and `map_height` describe, a walled court of so many blocks a
-            side, in [3, 32] (see `arena.py`); 0 is the landscape.
+            side, in [2, 32] (see `arena.py`); 0 is the landscape.
+        rooms: instead of a landscape, so many rooms along x and z, in [1, 16] (see `rooms.py`); a discrete step then
+            leads to the next room, 7 blocks on, in one frame; 0 is the landscape.
         frames_per_action: discrete actions walk a block, or turn by 90 degrees, in so many frames: 1, 2, 3, 4, 5, 6, 8,
             9 or 10.
         render_mode: "rgb_array" or None; `render()` returns the last frame.
@@ -77,6 +80,7 @@ class BlockWorldEnv(gymnasium.Env[NDArray[np.uint8], Any]):
         view_distance: float = 64.0,
         fov: float = 70.0,
         arena: int = 0,
+        rooms: int = 0,
         frames_per_action: int = FRAMES_PER_ACTION,
         render_mode: str | None = "rgb_array",
     ) -> None:
@@ -96,7 +100,13 @@ class BlockWorldEnv(gymnasium.Env[NDArray[np.uint8], Any]):
         self.render_mode = render_mode
         self.action_mode = action_mode
         self._map = (map_size, map_height)
-        self._arena = arena
+        if arena and rooms:
+            raise ValueError(f"choose arena ({arena}) or rooms ({rooms}), not both")
+        if rooms and frames_per_action != 1:
+            raise ValueError(
+                f"rooms: a step leads to the next room, so frames_per_action must be 1, got {frames_per_action}"
+            )
+        self._arena, self._rooms = arena, rooms
         self._world = self._build(int(world))
         self._renderer = Renderer(height, width, fov, view_distance)
         self._player: Player | None = None
@@ -140,7 +150,7 @@ class BlockWorldEnv(gymnasium.Env[NDArray[np.uint8], Any]):
         if self.action_mode == "discrete":
             chosen = self._actions.choice(action)
             if chosen == 0:
-                self._player.step(BLOCK // self._frames_per_action, whole=True)
+                self._player.step((PITCH if self._rooms else 1) * BLOCK // self._frames_per_action, whole=True)
             else:
                 turn = _QUARTER_TURN // self._frames_per_action
                 self._player.turn(-turn if chosen == 1 else turn)
@@ -157,6 +167,8 @@ class BlockWorldEnv(gymnasium.Env[NDArray[np.uint8], Any]):
         return None if self.render_mode is None or self._frame is None else self._frame.copy()
 
     def _build(self, seed: int) -> World:
+        if self._rooms:
+            return build_rooms(seed, self._rooms)
         return build_arena(seed, self._arena) if self._arena else build_world(seed, *self._map)
 
     def _look(self, player: Player) -> tuple[NDArray[np.uint8], dict[str, Any]]:
