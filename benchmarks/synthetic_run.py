@@ -3,6 +3,7 @@
 import csv
 import shutil
 from pathlib import Path
+from typing import get_args
 
 import av
 import numpy as np
@@ -11,6 +12,8 @@ import pyarrow as pa
 from mstv.data import results
 from mstv.data.results import Card
 
+DRIFT = {"colour_drift": "lower", "sharpness": "near zero", "token_drift": "lower", "fid": "lower"}
+"""Metrics of `make_run`, and which values are better."""
 NUM_BARS = 8
 MAX_NOISE = 12
 
@@ -51,6 +54,21 @@ def write_video(path: Path, num_frames: int, size: int, noise: float, seed: int,
         container.mux(stream.encode())
 
 
+def fid(series: results.Series, quality: float, num_episodes: int) -> results.SeriesSummary:
+    """A distance that is plausible for a quality."""
+    value = {"upper_bound": 5.0, "generated": 60 - quality, "lower_bound": 90.0}[series]
+    windows = [results.WindowMean(horizon=last, first=last - 15, value=value, interval=None) for last in (16, 24)]
+    return results.SeriesSummary(
+        metric="fid",
+        ground_truth="raw",
+        series=series,
+        num_episodes=num_episodes,
+        num_frames=32 * num_episodes,
+        overall=None,
+        horizons=tuple(windows),
+    )
+
+
 def make_run(
     folder: Path,
     quality: float = 0.0,
@@ -62,11 +80,13 @@ def make_run(
     truths: tuple[results.GroundTruth, ...] = ("raw",),
     training_rows: int = 30,
     revisits: bool = False,
+    drift: bool = False,
     **changes: object,
 ) -> Path:
     """A whole run; `quality` is added to its PSNR, `changes` are fields of its card.
 
-    With `revisits`, the last eight frames of every episode show again what its first eight did.
+    With `drift`, it also has metrics of which lower values, or those near zero, are better, and FID. With `revisits`,
+    the last eight frames of every episode show again what its first eight did.
     """
     episodes = tuple(f"walk-{index}" for index in range(num_episodes))
     fields: dict[str, object] = {
@@ -88,6 +108,10 @@ def make_run(
         "metrics": [
             {"name": "psnr", "aggregation": "mean of per-frame PSNR; pooled beside it"},
             {"name": "ssim", "aggregation": "mean of per-frame SSIM"},
+            *(
+                {"name": name, "aggregation": "mean", "definition": {"version": 1, "better": better}}
+                for name, better in (DRIFT.items() if drift else ())
+            ),
         ],
         "ground_truth": truths,
         "image_size": (size, size),
@@ -120,6 +144,11 @@ def make_run(
                 psnr = psnr + (1.5 if truth == "decoded" else 0)
                 for metric, value in (("psnr", psnr), ("ssim", 1 / (1 + np.exp((20 - psnr) / 5)))):
                     tables.append(results.episode_scores(episode, frame, horizon, metric, truth, series, value))
+        if drift:
+            for name, truth in (("colour_drift", "raw"), ("sharpness", "raw"), ("token_drift", "latents")):
+                for series, psnr in curves.items():
+                    value = (-1 if name == "sharpness" else 1) * 10 ** (-psnr / 20)
+                    tables.append(results.episode_scores(episode, frame, horizon, name, truth, series, value))
         results.write_episode_scores(evaluation, episode, pa.concat_tables(tables))
     for name, noise in ((results.VIDEOS, 0.1), (results.TRUTH, 0.0)) if videos else ():
         first, *others = [evaluation / name / f"{episode}.mp4" for episode in episodes]
@@ -130,6 +159,8 @@ def make_run(
         first_seen = np.arange(end)
         first_seen[-8:] = np.arange(8)
         results.write_revisits(evaluation, dict.fromkeys(episodes, first_seen), context)
+    if drift:
+        results.write_distances(evaluation, [fid(series, quality, num_episodes) for series in get_args(results.Series)])
     results.merge_scores(evaluation)
     results.summarise(evaluation, rollout_seconds=12.5)
     if training_rows:

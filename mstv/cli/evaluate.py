@@ -4,71 +4,67 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mstv.cli.rollout import add_arguments
+from mstv.cli import rollout
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa
     from jaxtyping import Int
 
     from mstv.cli.rollout_job import RolloutJob
 
-__all__ = ["add_arguments", "run"]
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those of `mstv rollout`, and what is measured."""
+    from mstv.evaluation.metric_set import METRICS, default_metrics
+
+    rollout.add_arguments(parser)
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        choices=METRICS,
+        metavar="NAME",
+        help=f"what to measure: {', '.join(METRICS)}; added to what the evaluation has (default: what it has, or first "
+        f"{' '.join(default_metrics())})",
+    )
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FOLDER",
+        help="public weights that lpips, dino, fid and fvd need, under their public names, see docs/evaluation.md",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Generate what is missing, score what is not scored, and write the table, the files and the plot."""
-    from rich.console import Console
-
     from mstv.cli.generation import roll_out
     from mstv.cli.rollout_preparation import prepared
     from mstv.cli.runtime import Rank
-    from mstv.compare.comparison import Comparison
-    from mstv.compare.contact_sheet import contact_sheet
-    from mstv.compare.plot import plot_curves
-    from mstv.compare.score_table import score_tables
-    from mstv.data.results import (
-        REVISIT_FILE,
-        SUMMARY,
-        begin_evaluation,
-        merge_scores,
-        summarise,
-        write_episode_scores,
-        write_revisits,
-    )
-    from mstv.errors import UserError
-    from mstv.progress import progress
+    from mstv.cli.scoring import Scoring, load_metrics
+    from mstv.cli.signs_of_life import living
 
-    if Rank.of_environment().count > 1:
-        raise UserError("evaluate runs in one process: first `mstv rollout` on all ranks, then evaluate without them")
-    with prepared(arguments, scored=True) as job:
-        scored = begin_evaluation(job.folder, job.card)
-        there = len(scored) == job.card.num_episodes and (job.folder / SUMMARY).is_file()
+    rank = Rank.of_environment()
+    loaded = load_metrics(arguments.metrics, arguments.weights) if arguments.metrics else None
+    with prepared(arguments, scored=True) as job, living(job.folder, rank):
+        scoring = Scoring.begin(job, loaded, arguments.weights)
+        fresh = rank.count == 1 and not any(job.latents_path(key).is_file() for key in job.card.episodes)
         started = time.monotonic()
-        fresh = not any(job.latents_path(key).is_file() for key in job.card.episodes)
         roll_out(job)
-        # A resumed rollout has no honest wall clock.
+        # A resumed rollout has no honest wall clock, nor has one that ranks shared.
         seconds = time.monotonic() - started if fresh else None
-        if not there:
-            with progress("episodes") as bar:
-                task = bar.add_task("scoring", total=job.card.num_episodes, completed=len(scored))
-                for key in job.card.episodes:
-                    if key not in scored:
-                        write_episode_scores(job.folder, key, score_episode(job, key))
-                        bar.advance(task)
-            merge_scores(job.folder)
-        if not (job.folder / REVISIT_FILE).is_file():
-            write_revisits(job.folder, earliest_views(job), job.card.context_frames)
-        if not there:
-            summarise(job.folder, seconds)
-        for path, draw in ((job.folder / "curves.png", plot_curves), (job.folder / "contact_sheet.png", contact_sheet)):
-            if not there or not path.is_file():
-                draw(job.folder, path)
-    for table in score_tables(Comparison.read([arguments.run], job.card.protocol)):
-        Console().print(table.for_terminal())
-    print(f"{job.folder}{': already there' if there else ''}")
+        scoring.score_own()
+        if rank.index:
+            count = f"{len(job.keys)} episode{'s' * (len(job.keys) != 1)}"
+            print(f"{job.folder}: rank {rank.index} has scored its {count}; rank 0 merges")
+            return 0
+        scoring.wait_for_others(rank)
+        scoring.finish(seconds)
+        _write_revisits(job)
+        _draw(job.folder, anew=not scoring.there)
+    _print_tables(arguments.run, job.card.protocol)
+    print(f"{job.folder}{': already there' if scoring.there else ''}")
     return 0
 
 
@@ -82,33 +78,30 @@ def earliest_views(job: RolloutJob) -> dict[str, Int[np.ndarray, " T"]]:
     }
 
 
-def score_episode(job: RolloutJob, key: str) -> pa.Table:
-    """Per-frame scores of one episode: the rollout, decoded true latents and shuffled true latents."""
-    import numpy as np
-    import pyarrow as pa
-    import torch
+def _write_revisits(job: RolloutJob) -> None:
+    from mstv.data.results import REVISIT_FILE, write_revisits
 
-    from mstv.data.results import GroundTruth, Series, episode_scores
-    from mstv.data.shards import read_episode_frames
-    from mstv.keyed_random import keyed_generator
-    from mstv.metrics import frame_psnr, frame_ssim
+    if not (job.folder / REVISIT_FILE).is_file():
+        write_revisits(job.folder, earliest_views(job), job.card.context_frames)
 
-    start, end = job.card.context_frames, job.card.end_frame
-    generated = job.decode(torch.from_numpy(job.latents(key)[start:].copy()))
-    decoded = job.decode(torch.from_numpy(job.store.read(key, 0, slice(start, end))).float())
-    raw = torch.from_numpy(read_episode_frames(job.frames_folder, job.frames, key)[0][start:end])
-    raw = raw.permute(0, 3, 1, 2).float() / 255
-    order = torch.randperm(end - start, generator=keyed_generator(job.card.seed, "shuffled", key))
-    videos: dict[Series, torch.Tensor] = {"generated": generated, "upper_bound": decoded, "lower_bound": decoded[order]}
-    frame = np.arange(start, end)
-    tables = []
-    truths: dict[GroundTruth, torch.Tensor] = {"raw": raw, "decoded": decoded}
-    for truth_name, truth in truths.items():
-        for series, video in videos.items():
-            # Decoded truth against itself says nothing.
-            if truth_name == "decoded" and series == "upper_bound":
-                continue
-            for metric, measure in (("psnr", frame_psnr), ("ssim", frame_ssim)):
-                values = measure(video[None], truth[None])[0].numpy()
-                tables.append(episode_scores(key, frame, frame - start + 1, metric, truth_name, series, values))
-    return pa.concat_tables(tables)
+
+def _draw(folder: Path, anew: bool) -> None:
+    from mstv.compare.contact_sheet import contact_sheet
+    from mstv.compare.plot import plot_curves
+
+    for path, draw in ((folder / "curves.png", plot_curves), (folder / "contact_sheet.png", contact_sheet)):
+        if anew or not path.is_file():
+            draw(folder, path)
+
+
+def _print_tables(run: Path, protocol: str) -> None:
+    """Those against recorded frames; there are many."""
+    from rich.console import Console
+
+    from mstv.compare.comparison import Comparison
+    from mstv.compare.score_table import score_tables
+
+    for table in score_tables(Comparison.read([run], protocol)):
+        if table.ground_truth != "decoded":
+            Console().print(table.for_terminal())
+    print(f"against decoded frames, and with intervals: mstv compare {run} --protocol {protocol}")

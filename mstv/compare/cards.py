@@ -1,5 +1,6 @@
 """What was evaluated, run by run: the metric cards as a table that shows where the runs differ."""
 
+import json
 from dataclasses import dataclass
 
 from mstv.compare.comparison import Comparison
@@ -37,13 +38,23 @@ def card_rows(comparison: Comparison) -> list[CardRow]:
         "attention": [card.attention for card in cards],
         "plan": [_plan(card) for card in cards],
         "precision": [card.precision + (", compiled" if card.compiled else "") for card in cards],
-        "metrics": ["; ".join(f"{note.name}: {note.aggregation}" for note in card.metrics) for card in cards],
+        **{metric.name: [_metric(card, metric.name) for card in cards] for metric in comparison.metrics},
         "checkpoint": [f"{card.checkpoint} ({card.checkpoint_sha256[:12]})" for card in cards],
         "tokenizer": [card.tokenizer_sha256[:12] for card in cards],
         "data": [card.data_sha256[:12] for card in cards],
         "machine": [f"{card.machine}, torch {card.torch_version}" for card in cards],
     }
     return [CardRow.of(name, cells) for name, cells in columns.items()]
+
+
+def _metric(card: Card, name: str) -> str:
+    """What defines a metric, as far as its card tells."""
+    note = next((note for note in card.metrics if note.name == name), None)
+    if note is None:
+        return "not measured"
+    told = {key: value for key, value in (note.definition or {}).items() if key not in ("name", "aggregation")}
+    values = (f"{key} {value if isinstance(value, str) else json.dumps(value)}" for key, value in told.items())
+    return "; ".join([note.aggregation, *values])
 
 
 def _sampler(card: Card) -> str:

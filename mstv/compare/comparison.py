@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from mstv.compare.shown_metric import ShownMetric
 from mstv.compare.training_log import TrainingLog, read_training_log
 from mstv.data.results import Card, Evaluation, Incomplete, Run, read_run
 from mstv.errors import UserError
@@ -107,9 +108,10 @@ class Comparison:
         return self.entries[0].card
 
     @property
-    def metrics(self) -> list[str]:
-        """Names of all metrics that a run was scored with, in the order of the cards."""
-        return list(dict.fromkeys(note.name for entry in self.entries for note in entry.card.metrics))
+    def metrics(self) -> list[ShownMetric]:
+        """All metrics that a run was scored with, in the order of the cards."""
+        shown = [ShownMetric.of(note) for entry in self.entries for note in entry.card.metrics]
+        return list({metric.name: metric for metric in shown}.values())
 
     @cached_property
     def bound_owners(self) -> tuple[BoundOwner, ...]:

@@ -6,8 +6,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mstv.compare.comparison import Comparison, Entry
-from mstv.compare.curves import METRIC_TITLES
-from mstv.compare.score_table import DIGITS, series_summary
+from mstv.compare.score_table import series_summary
+from mstv.compare.shown_metric import ShownMetric
 
 
 @dataclass(frozen=True)
@@ -59,18 +59,19 @@ def cost_table(comparison: Comparison) -> CostTable:
         UserError: a training log is damaged.
     """
     metric = comparison.metrics[0]
-    quality = f"{METRIC_TITLES.get(metric, metric)}, all"
+    quality = f"{metric.title}, all"
     columns = (quality, "evals/frame", "tokens/step", "frames/s", "rollout", "steps", "training")
     rows = tuple(_row(entry, metric) for entry in comparison.entries)
     return CostTable(columns, rows, tuple(entry.label for entry in comparison.entries))
 
 
-def _row(entry: Entry, metric: str) -> tuple[CostCell, ...]:
+def _row(entry: Entry, metric: ShownMetric) -> tuple[CostCell, ...]:
     card, summary = entry.card, entry.evaluation.summary
-    quality = series_summary(entry, metric, card.ground_truth[0], "generated")
+    summarised = series_summary(entry, metric.name, card.ground_truth[0], "generated")
+    quality = summarised.overall if summarised else None
     seconds = summary.rollout_seconds
     return (
-        CostCell.of(quality.overall.value if quality else None, f"{{:.{DIGITS.get(metric, 3)}f}}"),
+        CostCell(metric.text(quality.value), quality.value) if quality else CostCell.of(None),
         CostCell.of(card.token_evaluations_per_frame),
         CostCell.of(card.max_tokens_per_step),
         CostCell.of(summary.frames_per_second, "{:,.3g}"),

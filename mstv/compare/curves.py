@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mstv.compare.comparison import BoundOwner, Comparison
+from mstv.compare.shown_metric import ShownMetric
 from mstv.data.results import EpisodeCurves, GroundTruth, Series, bootstrap_interval, episode_curves
 
-METRIC_TITLES = {"psnr": "PSNR (dB)", "ssim": "SSIM"}
 SERIES_TITLES: dict[str, str] = {
     "generated": "generated",
     "upper_bound": "upper bound (decoded true latents)",
@@ -40,14 +40,14 @@ class Curve:
 class Panel:
     """All curves of one metric against one ground truth."""
 
-    metric: str
+    metric: ShownMetric
     ground_truth: GroundTruth
     curves: tuple[Curve, ...]
 
     @property
     def title(self) -> str:
-        """Name of the metric with its unit."""
-        return METRIC_TITLES.get(self.metric, self.metric)
+        """Name of the metric with its unit, and what it compares with."""
+        return self.metric.against(self.ground_truth)
 
 
 def panels(comparison: Comparison, averaged: bool = False) -> list[Panel]:
@@ -65,9 +65,9 @@ def panels(comparison: Comparison, averaged: bool = False) -> list[Panel]:
         for metric in comparison.metrics:
             curves = []
             for run, entry in enumerate(comparison.entries):
-                curves.append(_curve(BoundOwner((run,), entry, entry.label), metric, truth, "generated", averaged))
+                curves.append(_curve(BoundOwner((run,), entry, entry.label), metric.name, truth, "generated", averaged))
             for series in ("upper_bound", "lower_bound"):
-                curves += [_curve(owner, metric, truth, series, averaged) for owner in comparison.bound_owners]
+                curves += [_curve(owner, metric.name, truth, series, averaged) for owner in comparison.bound_owners]
             if kept := tuple(curve for curve in curves if curve):
                 found.append(Panel(metric, truth, kept))
     return found

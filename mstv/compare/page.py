@@ -56,6 +56,7 @@ def write_page(comparison: Comparison, out: Path, title: str | None = None, embe
         card_rows=card_rows(comparison),
         settings=configurations(comparison),
         tables=score_tables(comparison),
+        distances=any(metric.name in ("fid", "fvd") for metric in comparison.metrics),
         ground_truths=[
             truth for truth in ("raw", "decoded") if any(truth in e.card.ground_truth for e in comparison.entries)
         ],

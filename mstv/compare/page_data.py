@@ -30,7 +30,7 @@ def page_data(comparison: Comparison, rows: Sequence[WallRow], costs: CostTable)
         "fps": card.fps,
         "panels": [
             {
-                "metric": panel.metric,
+                "metric": panel.metric.name,
                 "title": panel.title,
                 "truth": panel.ground_truth,
                 "detail": detail,

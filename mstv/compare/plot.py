@@ -1,4 +1,4 @@
-"""A still picture of one evaluation: PSNR and SSIM against the horizon."""
+"""A still picture of one evaluation: its metrics against the horizon."""
 
 from pathlib import Path
 
@@ -15,9 +15,12 @@ from mstv.errors import UserError
 COLORS = {"generated": "#2f6fde", "upper_bound": "#15803d", "lower_bound": "#b45309"}
 DASHES = {"generated": "-", "upper_bound": "--", "lower_bound": ":"}
 
+MAX_COLUMNS = 4
+
 
 def plot_curves(folder: Path, path_png: Path) -> None:
-    """Draw a PNG of each metric against the horizon, with bounds and 95 % intervals over episodes.
+    """Draw a PNG of each metric against the horizon, with bounds and 95 % intervals over episodes; frames against
+    recorded ones.
 
     Args:
         folder: of one evaluation, `run/evaluation/<protocol>`.
@@ -30,12 +33,14 @@ def plot_curves(folder: Path, path_png: Path) -> None:
     if folder.parent.name != EVALUATION:
         raise UserError(f"{folder}: is not one evaluation of a run: give run/evaluation/<protocol>")
     comparison = Comparison.read([folder.parents[1]], folder.name)
-    drawn = [panel for panel in panels(comparison) if panel.ground_truth == comparison.card.ground_truth[0]]
+    drawn = [panel for panel in panels(comparison) if panel.ground_truth != "decoded"]
     if not drawn:
         raise UserError(f"{folder}: holds no scores of the metrics its card names: evaluate again")
-    figure = Figure(figsize=(5.2 * len(drawn), 3.9), layout="constrained")
-    for axes, panel in zip(figure.subplots(1, len(drawn), squeeze=False)[0], drawn, strict=True):
-        _draw(axes, panel)
+    columns = min(MAX_COLUMNS, len(drawn))
+    rows = -(-len(drawn) // columns)
+    figure = Figure(figsize=(5.2 * columns, 3.3 * rows + 0.6), layout="constrained")
+    for index, panel in enumerate(drawn):
+        _draw(figure.add_subplot(rows, columns, index + 1), panel)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     card = comparison.card
@@ -55,7 +60,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
     axes.xaxis.set_major_formatter("{x:.0f}")
     axes.set_xlim(1, max(2, *(int(curve.horizon[-1]) for curve in panel.curves)))
     axes.set_xlabel("horizon (frames since the last ground-truth frame)")
-    axes.set_title(f"{panel.title} against {panel.ground_truth} frames", fontsize=10, loc="left")
+    axes.set_title(panel.title, fontsize=10, loc="left")
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
 

@@ -1,5 +1,6 @@
 """The numbers of a comparison by horizon, for the terminal and for the page."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
@@ -7,10 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from mstv.compare.comparison import BoundOwner, Comparison, Entry
-from mstv.compare.curves import METRIC_TITLES, series_label
+from mstv.compare.curves import series_label
+from mstv.compare.shown_metric import ShownMetric
 from mstv.data.results import GroundTruth, Series, SeriesSummary, WindowMean
-
-DIGITS = {"psnr": 2, "ssim": 3}
 
 
 @dataclass(frozen=True)
@@ -36,27 +36,32 @@ class Row:
 class ScoreTable:
     """One metric against one ground truth; upper bound, runs, lower bound."""
 
-    metric: str
+    metric: ShownMetric
     ground_truth: GroundTruth
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
 
     @property
     def title(self) -> str:
-        """Name of the metric with its unit."""
-        return METRIC_TITLES.get(self.metric, self.metric)
+        """Name of the metric with its unit, and what it compares with."""
+        return self.metric.against(self.ground_truth)
 
     def for_terminal(self) -> Table:
         """The same as a rich table."""
-        table = Table(title=f"{self.title} against {self.ground_truth} frames, by horizon", title_justify="left")
-        table.add_column("run", overflow="fold", min_width=14)
-        for column in self.columns:
-            table.add_column(column, justify="right", no_wrap=True)
-        for row in self.rows:
-            bound = row.series != "generated"
-            texts = [_terminal_cell(cell) for cell in row.cells]
-            table.add_row(Text(row.label), *texts, style="dim" if bound else None)
-        return table
+        return terminal_table(f"{self.title}, by horizon", self.columns, self.rows)
+
+
+def terminal_table(title: str, columns: Sequence[str], rows: Sequence[Row]) -> Table:
+    """Rows as a rich table; bounds are dim."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("run", overflow="fold", min_width=14)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        bound = row.series != "generated"
+        texts = [_terminal_cell(cell) for cell in row.cells]
+        table.add_row(Text(row.label), *texts, style="dim" if bound else None)
+    return table
 
 
 def score_tables(comparison: Comparison) -> list[ScoreTable]:
@@ -66,21 +71,24 @@ def score_tables(comparison: Comparison) -> list[ScoreTable]:
     return [table for table in tables if table.rows]
 
 
-def _score_table(comparison: Comparison, metric: str, truth: GroundTruth) -> ScoreTable:
+def _score_table(comparison: Comparison, metric: ShownMetric, truth: GroundTruth) -> ScoreTable:
     runs = [BoundOwner((run,), entry, entry.label) for run, entry in enumerate(comparison.entries)]
     owners: list[tuple[Series, BoundOwner]] = [("upper_bound", owner) for owner in comparison.bound_owners]
     owners += [("generated", owner) for owner in runs]
     owners += [("lower_bound", owner) for owner in comparison.bound_owners]
-    found = [(series, owner, series_summary(owner.entry, metric, truth, series)) for series, owner in owners]
+    found = [(series, owner, series_summary(owner.entry, metric.name, truth, series)) for series, owner in owners]
     present = [(series, owner, summary) for series, owner, summary in found if summary]
     horizons = sorted({window.horizon for *_, summary in present for window in summary.horizons})
-    pooled = any(summary.pooled is not None for *_, summary in present)
+    more = [
+        name
+        for name, known in (("all", "overall"), ("pooled", "pooled"))
+        if any(getattr(summary, known) is not None for *_, summary in present)
+    ]
     rows = [
-        Row(series_label(owner, series), series, owner.run, _cells(summary, horizons, pooled))
+        Row(series_label(owner, series), series, owner.run, _cells(summary, metric, horizons, more))
         for series, owner, summary in present
     ]
-    columns = (*map(str, horizons), "all", *(["pooled"] if pooled else []))
-    return ScoreTable(metric, truth, columns, _mark_best(rows))
+    return ScoreTable(metric, truth, (*map(str, horizons), *more), mark_best(rows, metric))
 
 
 def series_summary(entry: Entry, metric: str, truth: GroundTruth, series: Series) -> SeriesSummary | None:
@@ -91,34 +99,39 @@ def series_summary(entry: Entry, metric: str, truth: GroundTruth, series: Series
     return None
 
 
-def _cells(summary: SeriesSummary, horizons: list[int], pooled: bool) -> tuple[Cell | None, ...]:
-    digits = DIGITS.get(summary.metric, 3)
-
+def _cells(
+    summary: SeriesSummary, metric: ShownMetric, horizons: list[int], more: list[str]
+) -> tuple[Cell | None, ...]:
     def cell(window: WindowMean | None) -> Cell | None:
         if window is None:
             return None
-        interval = "" if window.interval is None else "{:.{d}f} – {:.{d}f}".format(*window.interval, d=digits)
-        return Cell(f"{window.value:.{digits}f}", interval)
+        interval = "" if window.interval is None else " – ".join(map(metric.text, window.interval))
+        return Cell(metric.text(window.value), interval)
 
     by_horizon = {window.horizon: window for window in summary.horizons}
-    cells = [cell(by_horizon.get(horizon)) for horizon in horizons] + [cell(summary.overall)]
-    if pooled:
-        cells.append(None if summary.pooled is None else Cell(f"{summary.pooled:.{digits}f}"))
+    cells = [cell(by_horizon.get(horizon)) for horizon in horizons]
+    if "all" in more:
+        cells.append(cell(summary.overall))
+    if "pooled" in more:
+        cells.append(None if summary.pooled is None else Cell(metric.text(summary.pooled)))
     return tuple(cells)
 
 
-def _mark_best(rows: list[Row]) -> tuple[Row, ...]:
-    """Mark the best run of each column as printed, where there are several runs; higher is better in every metric."""
+def mark_best(rows: list[Row], metric: ShownMetric) -> tuple[Row, ...]:
+    """Mark the best run of each column as printed, where there are several runs."""
     generated = [row for row in rows if row.series == "generated"]
     if len(generated) < 2:
         return tuple(rows)
+
+    def rank(cell: Cell) -> float:
+        return metric.rank(float(cell.value))
+
     columns = zip(*(row.cells for row in generated), strict=True)
-    best = [max((float(cell.value) for cell in column if cell), default=None) for column in columns]
+    best = [max((rank(cell) for cell in column if cell), default=None) for column in columns]
 
     def marked(row: Row) -> Row:
         cells = [
-            replace(cell, best=float(cell.value) == top) if cell else None
-            for cell, top in zip(row.cells, best, strict=True)
+            replace(cell, best=rank(cell) == top) if cell else None for cell, top in zip(row.cells, best, strict=True)
         ]
         return replace(row, cells=tuple(cells)) if row.series == "generated" else row
 

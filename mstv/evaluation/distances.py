@@ -12,7 +12,7 @@ from mstv.evaluation.episode import Episode
 from mstv.metrics import FrechetMetric, frechet_distance_of_samples
 
 Features = dict[str, Float[np.ndarray, "_ _ _"]]
-"""Arrays (H, N, D): features of N samples of each of H windows, under `<metric>.<video>`: generated, decoded, shuffled, recorded."""
+"""Arrays (H, N, D), N samples of each of H windows, as `<metric>.<video>`: generated, decoded, shuffled, recorded."""
 TRUTHS: dict[GroundTruth, str] = {"raw": "recorded", "decoded": "decoded"}
 SERIES: dict[Series, str] = {"generated": "generated", "upper_bound": "decoded", "lower_bound": "shuffled"}
 """Videos behind ground truths and series."""

@@ -136,15 +136,6 @@ def test_two_ranks_make_what_one_process_makes(pipeline: Pipeline, monkeypatch: 
         assert np.allclose(values, shared[key], atol=1e-4)
 
 
-def test_evaluate_wants_one_process(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name, value in (("WORLD_SIZE", "2"), ("RANK", "0"), ("LOCAL_RANK", "0")):
-        monkeypatch.setenv(name, value)
-    assert main(pipeline.evaluate()) == 2
-    assert "evaluate runs in one process" in capsys.readouterr().err
-
-
 def test_beyond_the_recording_actions_are_null(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(pipeline.evaluate("--end", "141", command="rollout")) == 0
     assert "beyond the 128 recorded frames" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mstv.cli import compare
 from mstv.compare.comparison import Comparison
@@ -109,7 +110,7 @@ def test_curves_are_means_of_the_scores(new_run):
         [new_run("first", videos=False, truths=("raw", "decoded")), new_run("second", 2.0, videos=False)]
     )
     drawn = panels(comparison)
-    assert [(panel.metric, panel.ground_truth) for panel in drawn[:2]] == [("psnr", "raw"), ("ssim", "raw")]
+    assert [(panel.metric.name, panel.ground_truth) for panel in drawn[:2]] == [("psnr", "raw"), ("ssim", "raw")]
     curves = {(curve.series, curve.run): curve for curve in drawn[0].curves}
     assert set(curves) == {("generated", 0), ("generated", 1), ("upper_bound", None), ("lower_bound", None)}
     table = comparison.entries[1].scores
@@ -143,6 +144,29 @@ def test_best_run_is_marked(new_run):
         assert all(marked.pop("strong")) and not any(any(cells) for cells in marked.values())
 
 
+def test_best_is_lower_or_nearer_to_zero_where_it_is(new_run):
+    runs = [new_run("weak", 0.0, videos=False, drift=True), new_run("strong", 5.0, videos=False, drift=True)]
+    tables = {table.metric.name: table for table in score_tables(Comparison.read(runs))}
+    assert list(tables) == ["psnr", "ssim", "colour_drift", "sharpness", "fid", "token_drift"]
+    for name, table in tables.items():
+        marked = {row.label: [cell.best for cell in row.cells if cell] for row in table.rows}
+        assert all(marked["strong"]) and not any(marked["weak"]), name
+    assert tables["colour_drift"].title == "Colour drift against raw frames (lower is better)"
+    assert tables["token_drift"].ground_truth == "latents" and "against true latents" in tables["token_drift"].title
+    assert tables["fid"].columns == ("16", "24"), "a distance has no mean over horizons"
+    assert [row.cells[0].value for row in tables["fid"].rows if row.cells[0]] == ["5.00", "60.00", "55.00", "90.00"]
+
+
+def test_numbers_by_other_weights_never_share_a_page(new_run):
+    def metrics(weights: str) -> list[dict[str, object]]:
+        notes = [{"name": "psnr", "aggregation": "mean"}, {"name": "ssim", "aggregation": "mean"}]
+        return [notes[0], notes[1] | {"definition": {"weights": weights}}]
+
+    runs = [new_run(name, videos=False, metrics=metrics(name)) for name in ("first", "second")]
+    with pytest.raises(UserError, match=r"second/.*: field metrics \(ssim\) differs"):
+        Comparison.read(runs)
+
+
 def test_averaged_curves_are_means_over_neighbouring_horizons(new_run):
     comparison = Comparison.read([new_run("first", videos=False, end=200)])
     every, few = (panels(comparison, averaged)[0].curves[0] for averaged in (False, True))
@@ -160,5 +184,8 @@ def test_plot_is_a_png_of_some_size(new_run, tmp_path):
     plot_curves(folder, picture)
     content = picture.read_bytes()
     assert content.startswith(b"\x89PNG") and len(content) > 20_000
+    plot_curves(results.evaluation_folder(new_run("drift", videos=False, drift=True), "long"), picture)
+    with Image.open(picture) as drawn:
+        assert drawn.height > 1000, "five metrics are two rows"
     with pytest.raises(UserError, match="give run/evaluation/<protocol>"):
         plot_curves(folder.parents[1], Path(picture))

@@ -55,13 +55,14 @@ function drawCharts() {
     return found;
   }
 
+  // Latents have one ground truth, which is shown whatever frames are compared with.
   const panel = (metric) =>
-    data.panels.find((other) => other.metric === metric && other.truth === choice.truth && other.detail === choice.detail);
+    data.panels.find((other) => other.metric === metric && [choice.truth, "latents"].includes(other.truth) && other.detail === choice.detail);
 
   for (const metric of new Set(data.panels.map((other) => other.metric))) {
     add(document.getElementById("curve-charts"), 320, (heading) => {
       const wanted = style.layout(320, "horizon (frames)", choice.scale), found = panel(metric);
-      heading.textContent = found ? `${found.title} against ${found.truth} frames` : `${metric}: not scored against ${choice.truth} frames`;
+      heading.textContent = found ? found.title : `${metric}: not scored against ${choice.truth} frames`;
       if (!found) return [[], wanted];
       if (choice.scale === "log") Object.assign(wanted.xaxis, style.horizonTicks(Math.max(...found.curves.map((curve) => curve.x.at(-1)))));
       return [curveTraces(found), wanted];

@@ -10,6 +10,9 @@ GroundTruth = Literal["raw", "decoded", "latents"]
 """What is scored against: the recorded frames, the frames decoded from their true latents, or these latents."""
 Key = Annotated[str, Field(pattern=KEY_PATTERN)]
 
+_OTHER_NUMBERS = {"version", "backbone", "weights", "resize", "clip_length"}
+"""Entries of a metric's definition that make other numbers of the same videos; a library's version hardly does."""
+
 
 class Part(BaseModel):
     """A part of a record; unknown fields are errors."""
@@ -35,12 +38,12 @@ class MetricNote(Part):
         "thresholds; None in evaluations of earlier versions",
     )
 
-    def differences(self, other: "MetricNote") -> str:
+    def differences(self, other: "MetricNote") -> list[str]:
         """Entries of the definition that differ; none where one of them is unknown."""
         if self.definition is None or other.definition is None:
-            return ""
+            return []
         names = sorted({*self.definition, *other.definition})
-        return ", ".join(name for name in names if self.definition.get(name) != other.definition.get(name))
+        return [name for name in names if self.definition.get(name) != other.definition.get(name)]
 
 
 class Card(Record):
@@ -92,4 +95,9 @@ class Card(Record):
     def differences(self, other: "Card") -> list[str]:
         """Fields that make two evaluations different protocols, so that their numbers must not share a curve."""
         names = ("protocol", "protocol_version", "split", "context_frames", "end_frame", "episodes", "image_size")
-        return [name for name in (*names, "fps", "data_sha256") if getattr(self, name) != getattr(other, name)]
+        changed = [name for name in (*names, "fps", "data_sha256") if getattr(self, name) != getattr(other, name)]
+        notes = {note.name: note for note in other.metrics}
+        for note in self.metrics:
+            if note.name in notes and not _OTHER_NUMBERS.isdisjoint(note.differences(notes[note.name])):
+                changed.append(f"metrics ({note.name})")
+        return changed

@@ -28,7 +28,7 @@ def declare_metrics(folder: Path, notes: Sequence[MetricNote]) -> Card:
     for note in card.metrics:
         if note.name in asked and note.name in begun and (changed := note.differences(asked[note.name])):
             raise UserError(
-                f"{folder / CARD}: {note.name} was measured by another definition ({changed}): "
+                f"{folder / CARD}: {note.name} was measured by another definition ({', '.join(changed)}): "
                 "name another with --protocol NAME, or delete its folder"
             )
     kept = [note for note in card.metrics if note.name in merged]

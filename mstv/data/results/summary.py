@@ -56,8 +56,7 @@ def summarise(
 
     Args:
         folder: of the evaluation, with its card and merged scores.
-        rollout_seconds: wall clock of generating all episodes, if it was measured; None keeps that of an earlier
-            summary.
+        rollout_seconds: wall clock of generating all episodes, if it was measured.
         seed: of the bootstrap.
         revisits: the table of the revisits, see `mstv.evaluation.revisit_scoring.revisit_means`.
 
@@ -65,8 +64,6 @@ def summarise(
         UserError: as `read_scores` and `episode_curves`.
     """
     card, scores = Card.read(folder / CARD), read_scores(folder)
-    if rollout_seconds is None and (folder / SUMMARY).is_file():
-        rollout_seconds = Summary.read(folder / SUMMARY).rollout_seconds
     values = []
     for metric in pc.unique(scores["metric"]).to_pylist():
         for truth in get_args(GroundTruth):

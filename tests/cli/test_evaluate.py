@@ -1,0 +1,206 @@
+"""`mstv evaluate`: which metrics, from which weights; resumed, extended, and shared among ranks."""
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+import pytest
+import torch
+
+from mstv.cli import scoring, signs_of_life
+from mstv.cli.main import main
+from mstv.cli.runtime import Rank
+from mstv.data.results import Card, Summary, read_scores
+from mstv.errors import UserError
+from mstv.evaluation.metric_set import default_metrics
+from mstv.metrics import LPIPS, i3d, trunks
+from tests.cli.conftest import Pipeline
+from tests.metrics.test_distribution import ScriptedI3D
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+TWO = ["--episodes", "2"]
+
+
+def evaluation(pipeline: Pipeline, name: str) -> Path:
+    return pipeline.diffusion / "evaluation" / name
+
+
+def metrics_of(folder: Path) -> set[str]:
+    return set(pc.unique(read_scores(folder)["metric"]).to_pylist())
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small or random files under the public names."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    torch.save(LPIPS("alexnet").trunk.state_dict(), folder / trunks.WEIGHTS["alexnet"].name)
+    torch.jit.script(ScriptedI3D()).save(folder / i3d.FILE.name)
+    return folder
+
+
+def test_metrics_are_added_to_what_is_there(pipeline: Pipeline, weights: Path) -> None:
+    assert main(pipeline.evaluate(*TWO, "--protocol", "extended", "--metrics", "psnr", "token_drift")) == 0
+    folder = evaluation(pipeline, "extended")
+    before = read_scores(folder)
+    rollout = {path: path.stat().st_mtime_ns for path in folder.glob("*/*.*")}
+    assert metrics_of(folder) == {"psnr", "token_drift"}
+    more = ["--metrics", "lpips_alexnet", "fvd", "frozen", "--weights", str(weights)]
+    assert main(pipeline.evaluate(*TWO, "--protocol", "extended", *more)) == 0
+    assert rollout == {path: path.stat().st_mtime_ns for path in folder.glob("*/*.*")}, "nothing is generated again"
+    scores = read_scores(folder)
+    assert scores.slice(0, before.num_rows) == before
+    assert metrics_of(folder) == {"psnr", "token_drift", "lpips_alexnet", "frozen"}
+    card = Card.read(folder / "card.json")
+    notes = {note.name: note.definition or {} for note in card.metrics}
+    assert list(notes) == ["psnr", "token_drift", "lpips_alexnet", "frozen", "fvd"]
+    assert len(notes["lpips_alexnet"]["weights"]["trunk"]["sha256"]) == 64 and notes["fvd"]["clip_length"] == 16
+    assert notes["psnr"]["better"] == "higher" and notes["lpips_alexnet"]["better"] == "lower"
+    # What is compared with what.
+    kinds = scores.group_by(["metric", "ground_truth", "series"]).aggregate([]).to_pylist()
+    found = {(kind["metric"], kind["ground_truth"], kind["series"]) for kind in kinds}
+    frames = ("psnr", "lpips_alexnet", "frozen")
+    both, bounds = [("raw", "upper_bound"), ("raw", "lower_bound"), ("decoded", "lower_bound")], ("upper", "lower")
+    assert found == {
+        *((metric, *kind) for metric in ("psnr", "lpips_alexnet") for kind in both),
+        *(
+            (metric, truth, "generated")
+            for metric in ("psnr", "lpips_alexnet", "frozen")
+            for truth in ("raw", "decoded")
+        ),
+        *(("token_drift", "latents", f"{bound}_bound") for bound in bounds),
+        ("token_drift", "latents", "generated"),
+        ("frozen", "raw", "upper_bound"),  # shuffled frames do not tell of time
+    }
+    summary = Summary.read(folder / "summary.json")
+    assert summary.rollout_seconds is not None, "as measured by the first command"
+    distances = [value for value in summary.values if value.metric == "fvd"]
+    assert [(value.ground_truth, value.series) for value in distances] == [
+        *(("raw", series) for series in ("generated", "upper_bound", "lower_bound")),
+        *(("decoded", series) for series in ("generated", "lower_bound")),
+    ]
+    assert [[(w.first, w.horizon) for w in value.horizons] for value in distances] == [[(1, 16), (21, 36)]] * 5
+    assert all(w.value > 0 for value in distances for w in value.horizons)
+    assert not list(folder.glob("*.parts"))
+    # Nothing is left to do, and no weights are needed to say so.
+    assert main(pipeline.evaluate(*TWO, "--protocol", "extended")) == 0
+    other = [*more[:2], "--weights", str(other_weights(weights))]
+    assert main(pipeline.evaluate(*TWO, "--protocol", "extended", *other)) == 2
+
+
+def other_weights(weights: Path) -> Path:
+    folder = weights / "other"
+    folder.mkdir(exist_ok=True)
+    torch.manual_seed(1)
+    torch.save(LPIPS("alexnet").trunk.state_dict(), folder / trunks.WEIGHTS["alexnet"].name)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        (["lpips_vgg16"], ["no file is given: fetch vgg16-397923af.pth from torchvision", "--weights"]),
+        (["fid", "--weights", "nowhere"], ["nowhere/pt_inception-2015-12-05-6726825d.pth: no such file"]),
+    ],
+)
+def test_absent_weights_are_named_before_anything_is_written(
+    pipeline: Pipeline, capsys: pytest.CaptureFixture[str], options: list[str], parts: list[str]
+) -> None:
+    assert main(pipeline.evaluate("--protocol", "absent", "--metrics", *options)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"mstv: error: --metrics {options[0]}: ") and all(part in line for part in parts)
+    assert not evaluation(pipeline, "absent").exists()
+
+
+def test_metrics_without_a_meaning_here(pipeline: Pipeline, weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fvd = ["--protocol", "few", "--metrics", "fvd", "--weights", str(weights)]
+    assert main(pipeline.evaluate(*fvd)) == 2
+    assert "--metrics fvd: needs at least 2 episodes" in capsys.readouterr().err
+    assert main(pipeline.evaluate(*TWO, "--end", "75", "--protocol", "short", *fvd[2:])) == 2
+    assert "--metrics fvd: needs 16 generated frames, these are 11" in capsys.readouterr().err
+
+
+def test_scoring_resumes_after_an_episode(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = pipeline.evaluate(*TWO, "--protocol", "stopped", "--metrics", "psnr", "ssim")
+    score, scored = scoring.score_episode, []
+
+    def interrupted(episode, metrics, *arguments):
+        if len(scored) == 1:
+            scored.append("stopped")
+            raise KeyboardInterrupt
+        scored.append((episode.key, [metric.name for metric in metrics]))
+        return score(episode, metrics, *arguments)
+
+    monkeypatch.setattr(scoring, "score_episode", interrupted)
+    assert main(command) == 130
+    # Other metrics, while it is not finished: those of the finished episode that are still wanted are kept.
+    assert main([*command[:-2], "frozen", "psnr"]) == 0
+    first, second = Card.read(evaluation(pipeline, "stopped") / "card.json").episodes
+    assert scored == [(first, ["psnr", "ssim"]), "stopped", (first, ["frozen"]), (second, ["frozen", "psnr"])]
+    assert metrics_of(evaluation(pipeline, "stopped")) == {"psnr", "frozen"}
+
+
+def as_rank(monkeypatch: pytest.MonkeyPatch, index: int) -> None:
+    for name, value in (("WORLD_SIZE", "2"), ("RANK", str(index)), ("LOCAL_RANK", str(index))):
+        monkeypatch.setenv(name, value)
+
+
+def test_ranks_score_what_one_process_scores(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = pipeline.evaluate(*TWO, "--metrics", "psnr", "colour_drift", "--batch-size", "1")
+    assert main([*command, "--protocol", "one"]) == 0
+    monkeypatch.setattr(signs_of_life, "SILENCE_SECONDS", 0.5)
+    as_rank(monkeypatch, 0)
+    assert main([*command, "--protocol", "two"]) == 2, "rank 1 was never started"
+    folder = evaluation(pipeline, "two")
+    missing = Card.read(folder / "card.json").episodes[1]
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert f"no sign of life of rank 1 for 0 s, and {missing} is not scored" in error and "it resumes" in error
+    as_rank(monkeypatch, 1)
+    assert main([*command, "--protocol", "two"]) == 0
+    assert "rank 1 has scored its 1 episode; rank 0 merges" in capsys.readouterr().out
+    assert not (folder / "summary.json").exists()
+    as_rank(monkeypatch, 0)
+    assert main([*command, "--protocol", "two"]) == 0
+    one, two = (read_scores(evaluation(pipeline, name)) for name in ("one", "two"))
+    assert one.drop_columns("value") == two.drop_columns("value")
+    assert np.array_equal(one["value"], two["value"])
+    assert Summary.read(folder / "summary.json").rollout_seconds is None
+    assert not list(folder.glob(".*"))
+
+
+def test_rank_0_waits_for_who_lives_and_no_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signs_of_life, "SILENCE_SECONDS", 0.6)
+    monkeypatch.setattr(signs_of_life, "BEAT_SECONDS", 0.1)
+    finished, left = set(), []
+
+    def work() -> None:
+        with signs_of_life.living(tmp_path, Rank(1, 2, 1)):
+            time.sleep(1.5)
+            finished.add("b")
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    signs_of_life.wait_for(tmp_path, {"b": 1}, finished.__contains__, left.append)
+    worker.join()
+    assert finished == {"b"} and left[0] == ["b"] and not list(tmp_path.iterdir())
+    started = time.monotonic()
+    with pytest.raises(UserError, match=r"rank 2 for 1 s, and c and 1 more are not scored"):
+        signs_of_life.wait_for(tmp_path, {"b": 1, "c": 2, "d": 2}, finished.__contains__, left.append)
+    assert 0.5 < time.monotonic() - started < 5
+
+
+def test_defaults_need_no_weights_and_are_defined(pipeline: Pipeline) -> None:
+    assert main(pipeline.evaluate("--protocol", "plain")) == 0
+    folder = evaluation(pipeline, "plain")
+    assert metrics_of(folder) == set(default_metrics())
+    card = json.loads((folder / "card.json").read_text())
+    for note in card["metrics"]:
+        assert {"version", "unit", "better", "resize", "source"} <= set(note["definition"])
+    assert {
+        name: card[name] for name in ("protocol", "protocol_version", "context_frames", "seed", "num_episodes")
+    } == {**{"protocol": "plain", "protocol_version": 1, "context_frames": 64, "seed": 0, "num_episodes": 1}}
