@@ -14,7 +14,7 @@ from mstv.cli.rollout_job import LATENTS, VIDEO_FOLDERS, RolloutJob
 from mstv.cli.runtime import Rank, runtime_of
 from mstv.data.episode_locks import held_episodes
 from mstv.data.latent_shards import LatentStore
-from mstv.data.results import CONFIG, Card, MetricNote, PlanNote, begin_evaluation, evaluation_folder
+from mstv.data.results import CONFIG, Card, PlanNote, begin_evaluation, evaluation_folder
 from mstv.data.schema import TOKENIZER_COPY, read_manifest
 from mstv.data.temporary_files import sweep
 from mstv.diffusion.module import DiffusionModule, load_diffusion
@@ -90,10 +90,7 @@ def prepared(arguments: argparse.Namespace, scored: bool = False) -> Iterator[Ro
         attention=module.denoiser.attention,
         max_tokens_per_step=max(merged.num_tokens),
         token_evaluations_per_frame=sampling.token_evaluations(merged, module.denoiser.attention),
-        metrics=(
-            MetricNote(name="psnr", aggregation="mean of per-frame PSNR in dB; pooled beside it"),
-            MetricNote(name="ssim", aggregation="mean of per-frame SSIM"),
-        ),
+        metrics=(),
         ground_truth=("raw", "decoded"),
         image_size=store.levels.image_size,
         fps=store.manifest.fps,

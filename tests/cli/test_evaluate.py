@@ -62,7 +62,6 @@ def test_metrics_are_added_to_what_is_there(pipeline: Pipeline, weights: Path) -
     # What is compared with what.
     kinds = scores.group_by(["metric", "ground_truth", "series"]).aggregate([]).to_pylist()
     found = {(kind["metric"], kind["ground_truth"], kind["series"]) for kind in kinds}
-    frames = ("psnr", "lpips_alexnet", "frozen")
     both, bounds = [("raw", "upper_bound"), ("raw", "lower_bound"), ("decoded", "lower_bound")], ("upper", "lower")
     assert found == {
         *((metric, *kind) for metric in ("psnr", "lpips_alexnet") for kind in both),
