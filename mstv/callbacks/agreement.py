@@ -1,5 +1,7 @@
 """What all ranks do after a step, agreed on between processes: the accelerator is neither used nor waited for."""
 
+from datetime import timedelta
+
 import torch
 from torch import distributed
 
@@ -13,10 +15,14 @@ class Agreement:
     def __init__(self) -> None:
         self._group: distributed.ProcessGroup | None = None
 
-    def open(self) -> None:
-        """Make the group of hosts; all ranks call it. Nothing to do for one process."""
+    def open(self, patience: timedelta | None = None) -> None:
+        """Make the group of hosts; all ranks call it. Nothing to do for one process.
+
+        Args:
+            patience: how long a rank waits for the others; None is PyTorch's default, half an hour.
+        """
         if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
-            self._group = distributed.new_group(backend="gloo")
+            self._group = distributed.new_group(backend="gloo", timeout=patience)
 
     def largest(self, *values: int) -> tuple[int, ...]:
         """The largest value of all ranks in each place; all ranks call it with as many values."""

@@ -1,47 +1,57 @@
 """Long-rollout consistency during training."""
 
+import sys
+import time
 import warnings
 from contextlib import nullcontext
-from pathlib import Path
+from datetime import timedelta
 from typing import Any
 
-import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from mstv.callbacks.agreement import Agreement
 from mstv.callbacks.ema import EMA
-from mstv.callbacks.media import log_curves, log_video, media_path
+from mstv.callbacks.preemption import Preemption, Request
+from mstv.callbacks.rolled_episode import EpisodeDecoder, RolledEpisode
+from mstv.callbacks.rollout_report import report
 from mstv.callbacks.throughput import outside_training
-from mstv.data.latent_shards import LatentStore
+from mstv.callbacks.time_share import TimeShare
 from mstv.data.conditions import Conditions
+from mstv.data.latent_shards import LatentStore
 from mstv.data.latents import stack_latents
-from mstv.data.schema import TOKENIZER_COPY, atomic_path
-from mstv.data.video import encode_video
+from mstv.device_peak import synchronise
 from mstv.diffusion.sample_step import Sampling
-from mstv.keyed_random import keyed_generator
-from mstv.metrics import frame_psnr
+from mstv.errors import UserError
 from mstv.rollout.generate import Rollout
-from mstv.tokenizer.module import load_tokenizer
-from mstv.tokenizer.tokenizer import Tokenizer
+
+PATIENCE = timedelta(days=1)
+"""How long other ranks wait for the first one's turn. Its end is no collective of theirs, whose limit is minutes."""
 
 
 class LongRollout(Callback):
-    """Every so many steps rolls out fixed episodes with the averaged weights; logs PSNR against horizon and videos.
+    """Every so many steps rolls out fixed episodes with the averaged weights, on the first rank; the others wait.
 
-    Frames are scored against decoded true latents; the curve of shuffled true latents is the lower bound. Whatever
-    goes wrong here is a warning, never the end of the training.
+    It logs PSNR against horizon with both bounds, how well places that come back are shown again, videos beside the
+    truth, and what each level of the first episode's tokens shows. Frames are scored against the recorded ones where
+    the set that the latents were made from is at hand, else against the decoded true latents.
+
+    A turn takes fewer episodes, never fewer frames, where all turns together would take more than `max_share` of the
+    time of training, or is left out, and says so. Whatever goes wrong is a warning, never the end of the training.
 
     Args:
         every_steps: training steps between two rollouts.
-        episodes: first episodes of the validation split.
+        episodes: first episodes of the validation split that are long enough.
         context_frames: ground-truth frames of context.
         end_frame: generate up to this frame.
         sampling: how a step is sampled.
         seed: seed of the noise.
-    """
+        max_share: largest share of the time of training, which the time of rollouts is not counted to.
 
-    HORIZONS = (1, 4, 16, 64, 256)
+    Raises:
+        UserError: a number that is not positive, or an end that is not beyond the context.
+    """
 
     def __init__(
         self,
@@ -51,87 +61,177 @@ class LongRollout(Callback):
         end_frame: int = 512,
         sampling: Sampling = Sampling(12, "dpm_solver"),  # noqa: B008 - frozen
         seed: int = 0,
+        max_share: float = 0.05,
     ) -> None:
+        numbers = {"every_steps": every_steps, "episodes": episodes, "context_frames": context_frames}
+        for name, number in {**numbers, "max_share": max_share}.items():
+            if number <= 0:
+                raise UserError(f"LongRollout: {name} must be positive, got {number}")
+        if end_frame <= context_frames:
+            raise UserError(f"LongRollout: end_frame {end_frame} must lie beyond context_frames {context_frames}")
         self.every_steps = every_steps
         self.episodes = episodes
         self.context_frames = context_frames
         self.end_frame = end_frame
         self.sampling = sampling
         self.seed = seed
-        self._tokenizer: Tokenizer | None = None
+        self._time = TimeShare(max_share)
+        self._agreement = Agreement()
+        self._decoder: EpisodeDecoder | None = None
         self._step = 0
 
+    def state_dict(self) -> dict[str, Any]:
+        """The times so far."""
+        return self._time.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The times so far; a checkpoint of an earlier version has none."""
+        if state_dict:
+            self._time.load_state_dict(state_dict)
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Know a step when it is done."""
+        """Know a step when it is done; start the clock."""
+        self._agreement.open(PATIENCE)
         self._step = trainer.global_step
+        self._time.go_on()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the group of ranks."""
+        self._time.pause()
+        self._agreement.close()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop the clock."""
+        self._time.pause()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Go on, unless it was the check before the training."""
+        if not trainer.sanity_checking:
+            self._time.go_on()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Roll out when it is time, on rank 0."""
+        """Roll out when it is time."""
         # Micro-batches of the next step find the same number.
         stepped, self._step = trainer.global_step != self._step, trainer.global_step
-        if not stepped or self._step % self.every_steps or not trainer.is_global_zero:
+        if not stepped or self._step % self.every_steps:
             return
-        callbacks = trainer.callbacks  # type: ignore[attr-defined]
-        averages = [callback for callback in callbacks if isinstance(callback, EMA)]
-        weights = averages[0].applied(pl_module) if averages else nullcontext()
+        with outside_training(trainer):
+            self._time.pause()
+            if trainer.is_global_zero:
+                self._take_turn(trainer, pl_module)
+            self._agreement.largest(0)
+            self._time.go_on()
+
+    def _take_turn(self, trainer: Trainer, module: Any) -> None:
+        """As many episodes as there is time for; the first tries stop as soon as they turn out to be too dear."""
+        averages = [callback for callback in trainer.callbacks if isinstance(callback, EMA)]  # type: ignore[attr-defined]
+        began, done, wanted = time.perf_counter(), 0, self.episodes
+        spent_before = self._time.spent_seconds
         try:
-            with outside_training(trainer), weights:
-                self._roll_out(trainer, pl_module)
+            keys = self._keys(trainer.datamodule.store)  # type: ignore[attr-defined]
+            wanted = len(keys)
+            while not done and (count := self._time.affordable(wanted)):
+                tried = time.perf_counter()
+                try:
+                    with averages[0].applied(module) if averages else nullcontext():
+                        episodes = self._roll_out(trainer, module, keys[:count])
+                    report(trainer, episodes, self.seed, float(trainer.datamodule.store.manifest.fps))  # type: ignore[attr-defined]
+                    done = count
+                    self._time.measured(count, time.perf_counter() - tried)
+                except _TooDear as error:
+                    self._time.measured(count, error.seconds)
+                self._time.spent_seconds = spent_before + time.perf_counter() - began
+        except _Stopped:
+            return
         except Exception as error:
             warnings.warn(f"the long rollout at step {trainer.global_step} failed: {error}", stacklevel=2)
+            return
+        finally:
+            self._time.spent_seconds = spent_before + time.perf_counter() - began
+        self._tell(trainer, done, wanted)
+
+    def _tell(self, trainer: Trainer, done: int, wanted: int) -> None:
+        """Log what the turn took, and say where it was less than asked for."""
+        scalars = {
+            "rollout/episodes": float(done),
+            "rollout/seconds": self._time.spent_seconds,
+            "rollout/share": self._time.share,
+        }
+        for logger in trainer.loggers:
+            logger.log_metrics(scalars, step=trainer.global_step - 1)
+        if done < wanted:
+            limit = f"{self._time.max_share:.0%} of {self._time.training_seconds:.0f} s of training"
+            what = f"takes {done} of {wanted} episodes" if done else "is left out"
+            cost = f"one episode takes about {self._time.cost(1):.1f} s" if self._time.cost(1) else "it is early"
+            print(f"mstv: the long rollout at step {trainer.global_step} {what}: {cost}, {limit}", file=sys.stderr)
+
+    def _keys(self, store: LatentStore) -> list[str]:
+        keys = [key for key in store.keys("validation") if store.num_frames(key) >= self.end_frame]
+        if not keys:
+            raise UserError(f"{store.folder}: no episode of split validation has {self.end_frame} frames")
+        return keys[: self.episodes]
 
     @torch.no_grad()
-    def _roll_out(self, trainer: Trainer, module: Any) -> None:
+    def _roll_out(self, trainer: Trainer, module: Any, keys: list[str]) -> list[RolledEpisode]:
         store: LatentStore = trainer.datamodule.store  # type: ignore[attr-defined]
-        keys = store.keys("validation")[: self.episodes]
         module.eval()
         try:
             with trainer.precision_plugin.forward_context():
-                truth, generated = self._generate(store, keys, module)
-                videos = [[self._decode(store.folder, part) for part in parts] for parts in (truth, generated)]
+                self._decoder = self._decoder or EpisodeDecoder(store)
+                levels = self._generate(trainer, store, keys, module)
+                return [
+                    self._decoder.episode(
+                        key, [None if level is None else level[row] for level in levels], self.context_frames, not row
+                    )
+                    for row, key in enumerate(keys)
+                ]
         finally:
             module.train()
-        curves: dict[str, list[np.ndarray]] = {"generated": [], "shuffled": []}
-        for key, true, made in zip(keys, *videos, strict=True):
-            order = torch.randperm(len(true), generator=keyed_generator(self.seed, "shuffled", key))
-            curves["generated"].append(frame_psnr(made[None], true[None])[0].numpy())
-            curves["shuffled"].append(frame_psnr(true[order][None], true[None])[0].numpy())
-            self._save_video(trainer, key, true, made, float(trainer.datamodule.store.manifest.fps))  # type: ignore[attr-defined]
-        means = {name: np.mean(values, 0) for name, values in curves.items()}
-        horizon = np.arange(1, len(means["generated"]) + 1)
-        log_curves(trainer, "rollout/psnr", horizon.tolist(), {k: v.tolist() for k, v in means.items()}, "horizon")
-        scalars = {
-            f"rollout/psnr_h{h}": float(means["generated"][h // 2 : h].mean()) for h in self.HORIZONS if h in horizon
-        }
-        scalars["rollout/psnr_shuffled"] = float(means["shuffled"].mean())
-        for logger in trainer.loggers:
-            # Lightning's number of the step that has just been done.
-            logger.log_metrics(scalars, step=trainer.global_step - 1)
 
-    def _generate(self, store: LatentStore, keys: list[str], module: Any) -> tuple[Tensor, Tensor]:
-        """True and generated level-0 latents (E, T, rows, columns, C) of the frames after the context."""
-        actions = Conditions(store, module.conditions).stack(keys, self.end_frame)
-        rollout = Rollout(module.plan, module.levels, self.context_frames, self.end_frame, keys, actions, self.seed)
-        context = slice(self.context_frames)
-        levels = range(module.plan.num_levels)
+    def _generate(self, trainer: Trainer, store: LatentStore, keys: list[str], module: Any) -> list[Tensor | None]:
+        """Generated latents (E, T, rows, columns, C) of each level of the frames after the context.
+
+        Raises:
+            _TooDear: it would take longer than there is time for.
+            _Stopped: a signal asks for the end of the training.
+        """
+        conditions = Conditions(store, module.conditions).stack(keys, self.end_frame)
+        span = (self.context_frames, self.end_frame)
+        rollout = Rollout(module.plan, module.levels, *span, keys, conditions, self.seed)
+        levels, context = range(module.plan.num_levels), slice(self.context_frames)
         state = rollout.begin([stack_latents(store, keys, level, context).to(module.device) for level in levels])
-        finished = [part.latents for part in rollout.run(state, module.step_sampler(self.sampling))]
-        truth = stack_latents(store, keys, 0, slice(self.context_frames, self.end_frame)).to(module.device)
-        return truth, torch.cat(finished, 1)
+        parts: list[list[Tensor | None]] = []
+        began, budget = time.perf_counter(), self._time.budget
+        # Steps differ in cost, and the first of a shape is slow: a few of them say little.
+        enough = min(rollout.num_steps, max(len(module.plan.steps), 3))
+        for finished in rollout.run(state, module.step_sampler(self.sampling)):
+            if finished.latents.shape[1]:
+                parts.append(rollout.finished_levels(state, finished))
+            synchronise(module.device)
+            seconds = time.perf_counter() - began
+            expected = seconds / state.num_done * rollout.num_steps
+            if seconds > budget or (state.num_done >= enough and expected > budget):
+                raise _TooDear(max(expected, seconds))
+            connector: Any = trainer._signal_connector
+            if isinstance(connector, Preemption) and connector.request != Request.NOTHING:
+                raise _Stopped
+        joined = []
+        for level in levels:
+            known = [part[level] for part in parts]
+            whole = [latents for latents in known if latents is not None]
+            joined.append(torch.cat(whole, 1) if len(whole) == len(known) else None)
+        return joined
 
-    def _decode(self, folder: Path, latents: Tensor) -> Tensor:
-        """Frames (T, 3, H, W) on the CPU."""
-        if self._tokenizer is None:
-            self._tokenizer, _ = load_tokenizer(folder / TOKENIZER_COPY)
-        tokenizer = self._tokenizer.to(latents.device)
-        return torch.cat([tokenizer.decode(part).float().cpu() for part in latents.split(64)])
 
-    def _save_video(self, trainer: Trainer, key: str, true: Tensor, made: Tensor, fps: float) -> None:
-        """Truth on the left, rollout on the right."""
-        frames = (torch.cat([true, made], 3) * 255).round().byte().permute(0, 2, 3, 1).numpy()
-        path = media_path(trainer, f"rollout-{key}", "mp4")
-        with atomic_path(path) as temporary:
-            encode_video(frames, temporary, fps)
-        log_video(trainer, f"rollout/{key}", path)
+class _TooDear(Exception):
+    """There is not enough time for a rollout that is expected to take `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"takes about {seconds:.1f} s")
+        self.seconds = seconds
+
+
+class _Stopped(Exception):
+    """The training is asked to stop."""

@@ -28,8 +28,8 @@ def media_path(trainer: Trainer, name: str, suffix: str) -> Path:
 
 
 def log_picture(trainer: Trainer, name: str, picture: np.ndarray) -> None:
-    """Save uint8 (H, W, 3) as PNG and log it."""
-    path = media_path(trainer, name, "png")
+    """Save uint8 (H, W, 3) as PNG and log it; slashes of a name are hyphens in the file's."""
+    path = media_path(trainer, name.replace("/", "-"), "png")
     with atomic_path(path) as temporary:
         Image.fromarray(picture).save(temporary, "png")
     for logger in wandb_loggers(trainer):
@@ -51,3 +51,9 @@ def log_curves(trainer: Trainer, name: str, x: Sequence[int], curves: dict[str, 
             xs=list(x), ys=[list(y) for y in curves.values()], keys=list(curves), title=name, xname=x_name
         )
         logger.log_metrics({name: chart}, step=trainer.global_step - 1)
+
+
+def log_table(trainer: Trainer, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Log a table as W&B has them."""
+    for logger in wandb_loggers(trainer):
+        logger.log_table(name, list(columns), [list(row) for row in rows], step=trainer.global_step - 1)

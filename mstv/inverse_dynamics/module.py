@@ -33,7 +33,7 @@ class InverseDynamicsModule(TrainedModule):
         action_units: of the columns.
         action_scale: of the columns, see `ClipsDataModule.action_scale`.
         clip_frames: K, frames of a clip; from the data, too.
-        width: channels of the first layer, a multiple of 8.
+        width: channels of a frame's features, a multiple of 8.
         blur: in training, each clip is shrunk by a factor drawn uniformly from [1, blur] and enlarged again, so that
             softly decoded frames are read as well as recorded ones; 1 is none.
         optimiser: optimiser settings.
@@ -75,7 +75,8 @@ class InverseDynamicsModule(TrainedModule):
         self._agreement = ActionAgreement(layout.names, layout.binary)
 
     def compile_blocks(self) -> None:
-        """Compile the convolutions."""
+        """Compile what looks at frames, and at what moved."""
+        self.model.frame.compile()
         self.model.trunk.compile()
 
     def num_samples(self, batch: ClipBatch) -> int:

@@ -64,8 +64,8 @@ class ActionAgreement(Metric):
             known = np.flatnonzero(true >= 0)
             confusion[known, true[known] * count + predicted[known]] = 1
             return confusion
-        p, t = predicted[:, self.binary] >= 0.5, true[:, self.binary] >= 0.5
-        counts = np.stack([p & t, p & ~t, ~p & t, ~p & ~t], 2).astype(np.float64)
+        told, on = predicted[:, self.binary] >= 0.5, true[:, self.binary] >= 0.5
+        counts = np.stack([told & on, told & ~on, ~told & on, ~told & ~on], 2).astype(np.float64)
         p, t = (values[:, ~self.binary].astype(np.float64) for values in (predicted, true))
         moments = np.stack([np.ones_like(p), p, t, p * p, t * t, p * t, np.abs(p - t)], 2)
         return np.concatenate([counts.reshape(len(true), -1), moments.reshape(len(true), -1)], 1)

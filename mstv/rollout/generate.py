@@ -141,6 +141,20 @@ class Rollout:
             frames = slice(known, min(plan.first_target_frame + plan.finished[index], self.end - first))
             yield Finished(first + known, state.latents[0][:, frames].clone())
 
+    def finished_levels(self, state: RolloutState, finished: Finished) -> list[Tensor | None]:
+        """Latents (B, T, rows, columns, C) of each level of the frames that the last step of `run` completed.
+
+        None for levels that the plan does not denoise of these frames; the coarse ones of a frame come before the fine.
+        """
+        chunk, index = divmod(state.num_done - 1, len(self.plan.steps))
+        first = finished.start - self.chunks.starts[chunk]
+        frames = range(first, first + finished.latents.shape[1])
+        known = {cell for step in self.plan.steps[: index + 1] for cell in step.targets}
+        return [
+            level_latents[:, first : frames.stop].clone() if all((level, frame) in known for frame in frames) else None
+            for level, level_latents in enumerate(state.latents)
+        ]
+
     def _next_chunk(self, state: RolloutState) -> None:
         """Move the window on by what a chunk advances; its new frames are not denoised yet."""
         advance = self.plan.advance
