@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from mstv.data import results
 from mstv.data.results import Card
+from mstv.evaluation.revisit_scoring import revisit_means
 
 DRIFT = {"colour_drift": "lower", "sharpness": "near zero", "token_drift": "lower", "fid": "lower"}
 """Metrics of `make_run`, and which values are better."""
@@ -86,7 +87,7 @@ def make_run(
     """A whole run; `quality` is added to its PSNR, `changes` are fields of its card.
 
     With `drift`, it also has metrics of which lower values, or those near zero, are better, and FID. With `revisits`,
-    the last eight frames of every episode show again what its first eight did.
+    the last eight frames of every episode show again what its first eight did, and are scored as such.
     """
     episodes = tuple(f"walk-{index}" for index in range(num_episodes))
     fields: dict[str, object] = {
@@ -161,8 +162,8 @@ def make_run(
         results.write_revisits(evaluation, dict.fromkeys(episodes, first_seen), context)
     if drift:
         results.write_distances(evaluation, [fid(series, quality, num_episodes) for series in get_args(results.Series)])
-    results.merge_scores(evaluation)
-    results.summarise(evaluation, rollout_seconds=12.5)
+    scores = results.merge_scores(evaluation)
+    results.summarise(evaluation, rollout_seconds=12.5, revisits=_revisits(scores, card) if revisits else ())
     if training_rows:
         with (folder / results.TRAINING).open("w", newline="") as file:
             writer = csv.DictWriter(file, ["epoch", "step", "train/loss", "val/loss", "lr-AdamW"])
@@ -173,3 +174,21 @@ def make_run(
                 if row % 5 == 4:
                     writer.writerow({"epoch": 0, "step": 50 * row, "val/loss": 1.1 * loss})
     return folder
+
+
+def _revisits(scores: pa.Table, card: Card) -> tuple[results.RevisitMeans, ...]:
+    """The table of the last eight frames, which agree with the recording as they did frame by frame."""
+    frame = np.arange(card.end_frame - 8, card.end_frame)
+    rows = [results.REVISIT_SCORES.empty_table()]
+    references: tuple[tuple[results.Reference, float], ...] = (("raw", 0.0), ("own", 3.0), ("elsewhere", -4.0))
+    for metric in ("psnr", "ssim"):
+        for series in get_args(results.Series):
+            curves = results.episode_curves(scores, metric, "raw", series)
+            assert curves is not None
+            for reference, more in references if series == "generated" else references[:2]:
+                for episode, values in zip(curves.episodes, curves.values[:, -8:], strict=True):
+                    value = values + (more if metric == "psnr" else more / 40)
+                    rows.append(
+                        results.revisit_rows(episode, frame, frame - frame[0], metric, reference, series, value)
+                    )
+    return revisit_means(pa.concat_tables(rows), card.episodes, card.context_frames)

@@ -36,6 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mstv.compare.comparison import Comparison
     from mstv.compare.cost import cost_table
     from mstv.compare.page import write_page
+    from mstv.compare.revisit_table import revisit_tables
     from mstv.compare.score_table import score_tables
 
     comparison = Comparison.read(arguments.runs, arguments.protocol, arguments.skip_incomplete)
@@ -44,6 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"left out: {reason}", file=sys.stderr)
     for table in score_tables(comparison):
         console.print(table.for_terminal())
+    for revisits in revisit_tables(comparison):
+        console.print(revisits.for_terminal())
     console.print(cost_table(comparison).for_terminal())
     write_page(comparison, arguments.out, arguments.title, arguments.embed)
     console.print(f"{arguments.out}: open it in a browser", highlight=False, markup=False)

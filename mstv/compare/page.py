@@ -11,10 +11,11 @@ from mstv.compare.comparison import Comparison
 from mstv.compare.configuration import configurations
 from mstv.compare.cost import cost_table
 from mstv.compare.page_data import page_data
+from mstv.compare.revisit_table import revisit_tables
 from mstv.compare.revisits import MIN_GAP
 from mstv.compare.score_table import score_tables
 from mstv.compare.wall import wall
-from mstv.data.results import INTERVAL, WINDOW
+from mstv.data.results import INTERVAL, REVISIT_STATISTIC, WINDOW
 from mstv.data.schema import MAKER, atomic_path
 from mstv.errors import UserError
 
@@ -56,6 +57,8 @@ def write_page(comparison: Comparison, out: Path, title: str | None = None, embe
         card_rows=card_rows(comparison),
         settings=configurations(comparison),
         tables=score_tables(comparison),
+        revisit_tables=revisit_tables(comparison),
+        revisit_statistic=REVISIT_STATISTIC,
         distances=any(metric.name in ("fid", "fvd") for metric in comparison.metrics),
         ground_truths=[
             truth for truth in ("raw", "decoded") if any(truth in e.card.ground_truth for e in comparison.entries)

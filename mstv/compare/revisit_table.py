@@ -1,7 +1,6 @@
 """What the runs show where the walk comes back, by how long ago the place was seen: for the terminal and the page."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -10,59 +9,106 @@ from rich.table import Table
 from mstv.compare.comparison import BoundOwner, Comparison
 from mstv.compare.curves import series_label
 from mstv.compare.score_table import Cell, Row, mark_best, terminal_table
-from mstv.compare.shown_metric import ShownMetric
+from mstv.compare.shown_metric import HINTS, ShownMetric
 from mstv.data.results import GapMean, Reference, RevisitMeans, Series
 
-ELSEWHERE = "own frame of another place"
-_Rows = list[tuple[BoundOwner, Series, str, RevisitMeans]]
+Shown = Literal["raw", "decoded", "own"]
+AGAINST: dict[Shown, str] = {
+    "raw": "the recorded frame",
+    "decoded": "the decoded true frame",
+    "own": "the video's own earlier frame of the place",
+}
+ELSEWHERE = "own frames of other places"
 
 
 @dataclass(frozen=True)
 class RevisitTable:
-    """One metric of the frames that show a place again; upper bound, runs, lower bound, then how many frames these are.
+    """One metric of the frames that show a place again: upper bound, runs, lower bound, and how many frames these are.
 
-    Against the model's own earlier frames each run has a second row: its frames of other places. It remembers as far
-    as it is better than that.
+    Against the video's own frames each run has a second row, its own frames of other places: it remembers as far as it
+    is better than that.
     """
 
     metric: ShownMetric
-    reference: Literal["raw", "decoded", "own"]
+    reference: Shown
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
 
     @property
     def title(self) -> str:
-        """Name of the metric with its unit, and what is compared."""
-        if self.reference != "own":
-            return self.metric.against(self.reference)
-        return self.metric.against("raw").replace("raw frames", "the model's own earlier frame of the place")
+        """Name of the metric with its unit, and what frames are compared with."""
+        return f"{self.metric.title} against {AGAINST[self.reference]}{HINTS[self.metric.better]}"
 
     def for_terminal(self) -> Table:
         """The same as a rich table."""
-        return terminal_table(f"Revisits: {self.title}, by frames since it was seen", self.columns, self.rows)
+        return terminal_table(f"Revisits, {self.title}, by frames since it was seen", self.columns, self.rows)
 
 
 def revisit_tables(comparison: Comparison) -> list[RevisitTable]:
-    """For each metric a table against the recorded (else the decoded) frames, and one against the model's own."""
+    """For each metric a table against the recorded frames (else the decoded ones), and one against the video's own."""
     tables = []
     for metric in comparison.metrics:
-        references: list[Literal["raw", "decoded", "own"]] = ["raw", "decoded", "own"]
-        by_reference = {reference: list(_found(comparison, metric.name, reference)) for reference in references}
-        truth = references[0] if by_reference["raw"] else references[1]
-        for reference in (truth, references[2]):
-            if by_reference[reference]:
-                others = list(_found(comparison, metric.name, "elsewhere")) if reference == "own" else []
-                tables.append(_table(metric, reference, by_reference[reference], others))
+        of_truth = [table for truth in ("raw", "decoded") if (table := _table(comparison, metric, truth))]
+        tables += of_truth[:1]
+        if own := _table(comparison, metric, "own"):
+            tables.append(own)
     return tables
 
 
-def _found(comparison: Comparison, metric: str, reference: Reference) -> Iterator[tuple[BoundOwner, Series, RevisitMeans]]:
-    """What was summarised: upper bounds, runs, lower bounds."""
+@dataclass(frozen=True)
+class _Found:
+    """A row before its columns are known."""
+
+    label: str
+    series: Series
+    run: int | None
+    means: RevisitMeans
+
+
+def _table(comparison: Comparison, metric: ShownMetric, reference: Shown) -> RevisitTable | None:
     runs = tuple(BoundOwner((run,), entry, entry.label) for run, entry in enumerate(comparison.entries))
-    owners: list[tuple[Series, tuple[BoundOwner, ...]]] = [("upper_bound", comparison.bound_owners)]
-    owners += [("generated", runs), ("lower_bound", comparison.bound_owners)]
-    for series, group in owners:
-        for owner in group:
-            for part in owner.entry.evaluation.summary.revisits:
-                if (part.metric, part.reference, part.series, part.seen_in) == (metric, reference, series, "anywhere"):
-                    yield owner, series, part
+    bounds = comparison.bound_owners
+    found = _rows(bounds, metric, reference, "upper_bound")
+    found += _rows(runs, metric, reference, "generated")
+    if reference == "own":
+        others = _rows(runs, metric, "elsewhere", "generated")
+        found += [replace(row, label=f"{row.label}: {ELSEWHERE}", series="lower_bound") for row in others]
+    found += _rows(bounds, metric, reference, "lower_bound")
+    if not found:
+        return None
+    largest = max((row.means for row in found), key=lambda means: means.overall.num_frames)
+    gaps = sorted({part.first_gap for row in found for part in row.means.gaps})
+    rows = mark_best([Row(row.label, row.series, row.run, _cells(row.means, metric, gaps)) for row in found], metric)
+    counts = [_count(part) for part in _by_column(largest, gaps)]
+    columns = (*(f"{first}–{following - 1}" for first, following in pairwise(gaps)), f"{gaps[-1]}+", "all")
+    return RevisitTable(
+        metric, reference, columns, (*rows, Row("frames (episodes)", "lower_bound", None, tuple(counts)))
+    )
+
+
+def _rows(owners: tuple[BoundOwner, ...], metric: ShownMetric, reference: Reference, series: Series) -> list[_Found]:
+    return [
+        _Found(series_label(owner, series), series, owner.run, part)
+        for owner in owners
+        for part in owner.entry.evaluation.summary.revisits
+        if (part.metric, part.reference, part.series, part.seen_in) == (metric.name, reference, series, "anywhere")
+    ]
+
+
+def _by_column(means: RevisitMeans, gaps: list[int]) -> list[GapMean | None]:
+    known = {part.first_gap: part for part in means.gaps}
+    return [*(known.get(gap) for gap in gaps), means.overall]
+
+
+def _cells(means: RevisitMeans, metric: ShownMetric, gaps: list[int]) -> tuple[Cell | None, ...]:
+    def cell(part: GapMean | None) -> Cell | None:
+        if part is None:
+            return None
+        interval = "" if part.interval is None else " – ".join(map(metric.text, part.interval))
+        return Cell(metric.text(part.value), interval)
+
+    return tuple(cell(part) for part in _by_column(means, gaps))
+
+
+def _count(part: GapMean | None) -> Cell | None:
+    return None if part is None else Cell(f"{part.num_frames} ({part.num_episodes})")

@@ -44,10 +44,6 @@ GAPS = (8, 16, 32, 64, 128, 256, 512)
 """First gap, in frames since the place was last seen, of each bin; the last has no end."""
 AWAY = GAPS[0] - 1
 """Frames in a row outside the tolerances that end a visit, so that the smallest gap is the first of `GAPS`."""
-STATISTIC = (
-    "mean over the frames of a bin in each episode, then over episodes; PSNR: dB of the squared error averaged so, "
-    "which identical frames (100 dB) do not lift"
-)
 OF_PLACES = (FramePSNR, FrameSSIM, FrameLPIPS, FrameDINO, FrameKeypoints)
 """Metrics that tell whether two frames show the same; those of drift do not."""
 _PAIRS_AT_ONCE = 32
@@ -124,7 +120,7 @@ class _Pairs:
 def revisit_means(
     scores: pa.Table, episodes: Sequence[str], context_frames: int, seed: int = 0
 ) -> tuple[RevisitMeans, ...]:
-    """The table of the revisits by how long ago the place was seen; `STATISTIC` says how.
+    """The table of the revisits by how long ago the place was seen; `REVISIT_STATISTIC` says how.
 
     Args:
         scores: rows of `REVISIT_SCORES` of an evaluation.

@@ -36,6 +36,7 @@ from mstv.data.results.layout import (
 from mstv.data.results.measured import declare_metrics, episode_metrics, merged_metrics, summarised_metrics
 from mstv.data.results.revisit_scores import (
     REVISIT_SCORES,
+    REVISIT_STATISTIC,
     GapMean,
     Reference,
     RevisitMeans,
@@ -83,6 +84,7 @@ __all__ = [
     "REVISIT_FILE",
     "REVISIT_SCORES",
     "REVISIT_SCORE_FILE",
+    "REVISIT_STATISTIC",
     "SCORES",
     "SCORE_FILE",
     "SCORE_PARTS",
