@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights",
         type=Path,
         metavar="FOLDER",
-        help="public weights that lpips, dino, fid and fvd need, under their public names, see docs/evaluation.md",
+        help="public weights that lpips, dino, fid and fvd need, under their public names, see docs/metrics.md",
     )
 
 

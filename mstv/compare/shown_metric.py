@@ -14,7 +14,7 @@ TITLES = {
     "dino_vits14": "DINOv2 cosine (ViT-S/14)",
     "dino_vitb14": "DINOv2 cosine (ViT-B/14)",
     "keypoint_matches": "Keypoint matches",
-    "sharpness": "Sharpness, log2 of its ratio",
+    "sharpness": "Sharpness, log2 of the ratio,",
     "colour_drift": "Colour drift",
     "frozen": "Share of frozen videos",
     "token_drift": "Token drift",
