@@ -187,7 +187,7 @@ def _revisits(scores: pa.Table, card: Card) -> tuple[results.RevisitMeans, ...]:
             assert curves is not None
             for reference, more in references if series == "generated" else references[:2]:
                 for episode, values in zip(curves.episodes, curves.values[:, -8:], strict=True):
-                    value = values + (more if metric == "psnr" else more / 40)
+                    value = values + more if metric == "psnr" else np.minimum(values + more / 40, 1)
                     rows.append(
                         results.revisit_rows(episode, frame, frame - frame[0], metric, reference, series, value)
                     )
