@@ -17,11 +17,13 @@ from mstv.data.results import (
     revisit_rows,
     write_episode_revisits,
 )
+from mstv.data.results.revisit_scores import REVISIT
 from mstv.errors import UserError
 from mstv.evaluation.episode import Episode
 from mstv.evaluation.episode_scoring import score_episode
-from mstv.evaluation.revisit_scoring import GAPS, revisit_means, score_revisits
+from mstv.evaluation.revisit_scoring import AWAY, GAPS, revisit_means, score_revisits
 from mstv.metrics import FrameColour, FramePSNR, FrameSSIM, find_revisits, frame_psnr, frame_ssim
+from mstv.metrics.revisits import ANGLE_TOLERANCE, POSITION_TOLERANCE
 from tests.metrics.scenes import look, swings, walk
 
 CONTEXT = 20
@@ -83,6 +85,11 @@ def test_each_reference_is_the_named_pair_of_frames():
             np.testing.assert_allclose(rows["value"], measure(ours[None], other[None])[0], rtol=1e-4)
     assert table.num_rows == 2 * len(sides) * len(found.frame) > 0
     assert (found.gap >= GAPS[0]).all()
+
+
+def test_what_is_a_revisit_is_told_as_it_is():
+    assert f"within {POSITION_TOLERANCE:g} blocks and {ANGLE_TOLERANCE:g} degrees" in REVISIT
+    assert f"for at least {AWAY} frames" in REVISIT
 
 
 def test_no_poses_no_rows():

@@ -22,6 +22,11 @@ Reference = Literal["raw", "decoded", "own", "elsewhere"]
 of that place in the same video; an earlier frame of another place in the same video, drawn at random."""
 SeenIn = Literal["context", "generated", "anywhere"]
 """Where the earlier visit lies: among the frames that were given, those that the model made, or either."""
+REVISIT = (
+    "a generated frame whose pose lies within 0.25 blocks and 2.5 degrees of an earlier one, and which the walk had "
+    "left for at least 7 frames since; of several such visits the latest"
+)
+"""What is scored; the numbers are those of `mstv.evaluation.revisit_scoring`."""
 REVISIT_STATISTIC = (
     "mean over the frames of a bin in each episode, then over episodes; PSNR: dB of the squared error averaged so, "
     "which identical frames, at 100 dB, do not lift"

@@ -8,10 +8,11 @@ import pyarrow.compute as pc
 from jaxtyping import Float
 from pydantic import Field
 
+from mstv.data.results.actions import ActionSummary
 from mstv.data.results.card import Card, GroundTruth, Key
 from mstv.data.results.distances import read_distances
 from mstv.data.results.layout import CARD, SUMMARY
-from mstv.data.results.revisit_scores import RevisitMeans
+from mstv.data.results.revisit_scores import REVISIT, REVISIT_STATISTIC, RevisitMeans
 from mstv.data.results.scores import EpisodeCurves, Series, episode_curves, read_scores
 from mstv.data.results.series_summary import SeriesSummary, WindowMean
 from mstv.data.schema import Record
@@ -29,7 +30,10 @@ class Summary(Record):
     interval: str = INTERVAL
     interval_seed: int = 0
     values: tuple[SeriesSummary, ...]
-    revisits: tuple[RevisitMeans, ...] = ()
+    revisit: str = REVISIT
+    revisit_statistic: str = REVISIT_STATISTIC
+    revisits: tuple[RevisitMeans, ...] = Field(default=(), description="empty where no pose is known, or comes back")
+    actions: ActionSummary | None = Field(default=None, description="None where no model told them from the frames")
     rollout_seconds: float | None = Field(default=None, description="wall clock of generating all episodes")
     frames_per_second: float | None = Field(default=None, description="generated frames over rollout_seconds")
 
@@ -76,6 +80,8 @@ def summarise(
         interval_seed=seed,
         values=(*values, *read_distances(folder)),
         revisits=revisits,
+        # Told by another command than the one that adds metrics.
+        actions=Summary.read(folder / SUMMARY).actions if (folder / SUMMARY).is_file() else None,
         rollout_seconds=rollout_seconds,
         frames_per_second=generated / rollout_seconds if rollout_seconds else None,
     )
