@@ -34,7 +34,7 @@ ALLOWED = {
     "tokenizer": LEAVES | {"transformer"},
     "diffusion": LEAVES | {"transformer", "rollout"},
     "compare": {"errors", "data.results", "data.schema", "data.video", "__init__"},
-    "evaluation": LEAVES | {"data", "metrics", "rollout", "tokenizer.tokenizer"},
+    "evaluation": LEAVES | {"data", "metrics", "rollout", "tokenizer.tokenizer", "inverse_dynamics"},
     "callbacks": LEAVES
     | {"sharding", "rollout", "data", "metrics", "evaluation", "tokenizer.module", "tokenizer.tokenizer"}
     | {"diffusion.sample_step"},

@@ -33,6 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from rich.console import Console
 
+    from mstv.compare.action_table import action_tables
     from mstv.compare.comparison import Comparison
     from mstv.compare.cost import cost_table
     from mstv.compare.page import write_page
@@ -47,6 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
         console.print(table.for_terminal())
     for revisits in revisit_tables(comparison):
         console.print(revisits.for_terminal())
+    for actions in action_tables(comparison):
+        console.print(actions.for_terminal())
     console.print(cost_table(comparison).for_terminal())
     write_page(comparison, arguments.out, arguments.title, arguments.embed)
     console.print(f"{arguments.out}: open it in a browser", highlight=False, markup=False)

@@ -35,10 +35,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="public weights that lpips, dino, fid and fvd need, under their public names, see docs/metrics.md",
     )
+    parser.add_argument(
+        "--inverse-dynamics",
+        type=Path,
+        metavar="RUN",
+        help="measure how well rollouts follow their actions, too: a run of experiments/inverse_dynamics.yaml, whose "
+        "model tells actions from frames",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Generate what is missing, score what is not scored, and write the table, the files and the plot."""
+    from mstv.cli.action_following import ActionFollowing
     from mstv.cli.generation import roll_out
     from mstv.cli.rollout_preparation import prepared
     from mstv.cli.runtime import Rank
@@ -49,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     loaded = load_metrics(arguments.metrics, arguments.weights) if arguments.metrics else None
     with prepared(arguments, scored=True) as job, living(job.folder, rank):
         scoring = Scoring.begin(job, loaded, arguments.weights)
+        following = ActionFollowing.begin(job, arguments.inverse_dynamics) if arguments.inverse_dynamics else None
         fresh = rank.count == 1 and not any(job.latents_path(key).is_file() for key in job.card.episodes)
         started = time.monotonic()
         roll_out(job)
@@ -61,6 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
             return 0
         scoring.wait_for_others(rank)
         scoring.finish(seconds)
+        if following:
+            following.measure()
         _write_revisits(job)
         _draw(job.folder, anew=not scoring.there)
     _print_tables(arguments.run, job.card.protocol)
@@ -98,10 +109,14 @@ def _print_tables(run: Path, protocol: str) -> None:
     """Those against recorded frames; there are many."""
     from rich.console import Console
 
+    from mstv.compare.action_table import action_tables
     from mstv.compare.comparison import Comparison
     from mstv.compare.score_table import score_tables
 
-    for table in score_tables(Comparison.read([run], protocol)):
+    comparison = Comparison.read([run], protocol)
+    for table in score_tables(comparison):
         if table.ground_truth != "decoded":
             Console().print(table.for_terminal())
+    for actions in action_tables(comparison):
+        Console().print(actions.for_terminal())
     print(f"against decoded frames, and with intervals: mstv compare {run} --protocol {protocol}")

@@ -6,6 +6,7 @@ import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from mstv.compare.action_table import action_tables
 from mstv.compare.cards import card_rows
 from mstv.compare.comparison import Comparison
 from mstv.compare.configuration import configurations
@@ -58,6 +59,7 @@ def write_page(comparison: Comparison, out: Path, title: str | None = None, embe
         settings=configurations(comparison),
         tables=score_tables(comparison),
         revisit_tables=revisit_tables(comparison),
+        action_tables=action_tables(comparison),
         revisit_statistic=REVISIT_STATISTIC,
         distances=any(metric.name in ("fid", "fvd") for metric in comparison.metrics),
         ground_truths=[

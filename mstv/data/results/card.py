@@ -81,6 +81,9 @@ class Card(Record):
     )
     precision: Literal["32", "bf16"] = Field(default="32", description="arithmetic of the denoiser and the decoder")
     compiled: bool = Field(default=False, description="torch.compile was used; it changes the rounding alone")
+    inverse_dynamics_sha256: str | None = Field(
+        default=None, description="of the weights of the model that told actions from frames, if one did"
+    )
     machine: str = Field(description="name of the GPU or CPU")
     torch_version: str
 

@@ -28,7 +28,7 @@ from mstv.data.results.training import TrainingRecord
 from mstv.data.schema import temporary_path
 from mstv.errors import UserError
 
-_ELSEWHERE = {"machine", "compiled", "torch_version", "created_by", "metrics"}
+_ELSEWHERE = {"machine", "compiled", "torch_version", "created_by", "metrics", "inverse_dynamics_sha256"}
 """What may differ when an evaluation goes on: it changes latents by their rounding alone, about 5e-7, or not at all."""
 
 
