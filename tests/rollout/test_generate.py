@@ -173,3 +173,27 @@ def test_gather_and_scatter_are_inverse_and_ordered() -> None:
     assert torch.equal(gather_tokens(empty, step.cells, start=7), tokens)
     assert layout.frames.tolist() == [0, 2, 3, 4]
     assert layout.frames[layout.cell_frame].tolist() == [0, 2, 3, 4]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_finished_frames_have_the_latents_of_each_level_that_the_plan_denoises(family: PlanFamily) -> None:
+    plan = family.plan(LEVELS.num_tokens(0))
+    rollout = Rollout(plan, LEVELS, 20, 37, ["a", "b"], seed=1)
+    truth = context(2)
+    expected = naive(rollout, truth)
+    state = rollout.begin([level[:, :20] for level in truth])
+    denoised = {cell.level for step in plan.steps for cell in step.targets}
+    found: list[set[int]] = []
+    for finished in rollout.run(state, sample):
+        if not (count := finished.latents.shape[1]):
+            continue
+        levels = rollout.finished_levels(state, finished)
+        for level, latents in enumerate(levels):
+            if latents is not None:
+                frames = slice(finished.start, finished.start + count)
+                assert torch.allclose(latents, expected[level][:, frames], atol=1e-5)
+        assert torch.equal(levels[0], finished.latents)
+        found.append({level for level, latents in enumerate(levels) if latents is not None})
+    assert found and all(levels <= denoised for levels in found)
+    if isinstance(family, CoarseToFine):
+        assert all(levels == {0, 1, 2} for levels in found)
