@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from data_tools.episode import RawEpisodes
-from experiments.loopwalk import figure, probe, run, table
+from experiments.loopwalk import figure, probe, reach, run, table
 from experiments.loopwalk import make_set as command
 from experiments.loopwalk.frozen_set import FrozenSet, FrozenSplit, read_sets, write_sets
 from experiments.loopwalk.rows import CONTEXT, HERE, ROWS, Row
@@ -191,3 +191,15 @@ def test_the_whole_benchmark_runs_and_resumes(
     code, said = run.main(arguments), capfd.readouterr()
     assert code == 0, said.err
     assert said.out.count("already there") >= 1
+
+
+def test_a_place_is_known_as_long_as_it_is_seen_again_within_reach() -> None:
+    places = [1, 2, 3, 1, 9, 9, 1, 9, 9, 9, 9, 1, 2, 4]
+    poses = np.zeros((len(places), 5))
+    poses[:, 0] = places
+    known = reach.known_frames(poses, context=3, reach=4)
+    # 1 comes back after 3 and 3 frames, then after 5, too late; 2 after 11; 4 and 9 were never in the context.
+    assert np.flatnonzero(known).tolist() == [0, 1, 2, 3, 6]
+    assert np.flatnonzero(reach.known_frames(poses, 3, 11)).tolist() == [0, 1, 2, 3, 6, 11, 12]
+    found = reach.reaches("mini")
+    assert next(iter(found)) == "coarse_to_fine" and found["full_resolution"] < 8
