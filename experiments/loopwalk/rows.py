@@ -8,6 +8,7 @@ CONTEXT, END = 256, 1024
 PROTOCOL = "loopwalk"
 EPISODES = {"mini": 16, "standard": 50}
 """Test episodes that are rolled out."""
+METRICS = ("--metrics", "psnr", "ssim", "sharpness", "colour_drift", "frozen", "token_drift")
 FEW_EVALUATIONS = ("--sampler", "dpm_solver", "--nfe", "12")
 MANY_EVALUATIONS = ("--sampler", "ddim", "--nfe", "50")
 

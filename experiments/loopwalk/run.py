@@ -15,7 +15,7 @@ from pathlib import Path
 from data_tools import options
 from experiments.loopwalk.frozen_set import FrozenSet, FrozenSplit, read_sets
 from experiments.loopwalk.make_set import SHARDS, make_set
-from experiments.loopwalk.rows import CONTEXT, END, EPISODES, HERE, PROTOCOL, ROWS, Row
+from experiments.loopwalk.rows import CONTEXT, END, EPISODES, HERE, METRICS, PROTOCOL, ROWS, Row
 from experiments.loopwalk.table import write_results
 from mstv.data.results import SUMMARY, evaluation_folder
 from mstv.errors import UserError
@@ -65,7 +65,7 @@ class Benchmark:
         _mstv("fit", *recipe, "--run", str(run), *latents, *seeds, "--wandb", "false", *self.fit_options)
         span = ["--context", str(self.context), "--end", str(self.end), "--episodes", str(self.episodes)]
         batch = ["--batch-size", str(min(16, self.episodes))]
-        _mstv("evaluate", str(run), *span, *batch, *row.sampling, "--protocol", PROTOCOL)
+        _mstv("evaluate", str(run), *span, *batch, *row.sampling, *METRICS, "--protocol", PROTOCOL)
 
     def compare(self) -> None:
         """The page of all finished rows: training curves, curves, numbers, cost and videos side by side."""
