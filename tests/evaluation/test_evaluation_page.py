@@ -5,6 +5,7 @@ from pathlib import Path
 
 from data_tools.policies import LOOK_BACK_GAPS
 from mstv.data.results import REVISIT_SCORES, layout
+from mstv.data.results.actions import ACTION_SCORES
 from mstv.data.results.revisit_scores import GapMean, RevisitMeans
 from mstv.data.revisits import Tolerance
 from mstv.evaluation.protocols import PROTOCOLS
@@ -36,8 +37,8 @@ def test_numbers_of_revisits_are_those_of_the_code() -> None:
 
 
 def test_files_and_columns_are_those_of_the_code() -> None:
-    elsewhere = {"CONFIG", "CHECKPOINTS", "TRAINING", "EVALUATION", "RECORD", "ACTION_FILE"}
+    elsewhere = {"CONFIG", "CHECKPOINTS", "TRAINING", "EVALUATION", "RECORD"}
     for name, value in vars(layout).items():
         assert not name.isupper() or name in elsewhere or f"`{value}" in TEXT, name
-    for name in (*REVISIT_SCORES.names, *RevisitMeans.model_fields, *GapMean.model_fields):
+    for name in (*REVISIT_SCORES.names, *ACTION_SCORES.names, *RevisitMeans.model_fields, *GapMean.model_fields):
         assert f"`{name}`" in TEXT, name
