@@ -29,10 +29,10 @@ demo: $(INSTALLED) ## the whole pipeline, from recording to a page with videos a
 	@$(BIN)/mstv demo --out $(DEMO)
 
 test: $(INSTALLED) ## the test suite without slow tests
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -m "not slow and not gpu" --durations=30
 
 test-all: $(INSTALLED) ## the test suite with slow tests
-	$(BIN)/python -m pytest -m "not gpu"
+	$(BIN)/python -m pytest -m "not gpu" --durations=60
 
 check: $(INSTALLED) ## linter, formatting and types
 	$(BIN)/ruff check .
