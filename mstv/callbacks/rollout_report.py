@@ -19,7 +19,19 @@ from mstv.metrics.revisit_consistency import REFERENCES
 
 HORIZONS = (1, 4, 16, 64, 256)
 """Of the logged means, over horizons (h/2, h]."""
-LABELS = {"generated": "generated", "upper_bound": "true latents", "lower_bound": "true, shuffled"}
+LABELS = {
+    "generated": "generated",
+    "upper_bound": "upper bound: true latents",
+    "lower_bound": "lower bound: these, shuffled",
+}
+REFERENCE_LABELS = {
+    "truth": "generated, against the true frame",
+    "own": "generated, against its own earlier frame of the place",
+    "own_elsewhere": "generated, against its own frame of another place",
+    "upper_bound": "true, against the true earlier frame",
+    "lower_bound": "true, against a true frame of another place",
+}
+"""Of `REFERENCES`, in a picture."""
 
 
 def report(trainer: Trainer, episodes: Sequence[RolledEpisode], seed: int, fps: float) -> None:
@@ -63,7 +75,7 @@ def _write_numbers(
     numbers = {
         "step": trainer.global_step,
         "scored_against": scored_against,
-        "psnr": {name: np.round(values, 3).tolist() for name, values in curves.items()},
+        "psnr": {name: np.round(values.astype(float), 3).tolist() for name, values in curves.items()},
         "revisits": [dict(zip(REVISIT_COLUMNS, row, strict=True)) for row in rows],
     }
     with atomic_path(media_path(trainer, "rollout", "json")) as temporary:
@@ -71,26 +83,34 @@ def _write_numbers(
 
 
 def _drawn(curves: dict[str, Float[np.ndarray, " T"]], rows: Sequence[Sequence[Any]]) -> np.ndarray:
-    """Curves and revisits as uint8 (H, W, 3)."""
+    """Curves, smoothed as all numbers at a horizon are, and revisits, as uint8 (H, W, 3)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11 if rows else 6, 3.6), dpi=100, layout="constrained")
+    figure = Figure(figsize=(13 if rows else 6, 4.2), dpi=100, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.subplots(1, 2 if rows else 1, squeeze=False, width_ratios=[3, 4] if rows else None)[0]
     horizon = np.arange(1, len(curves["generated"]) + 1)
-    for name, values in curves.items():
-        axes[0].plot(horizon, values, label=LABELS[name], linestyle="-" if name == "generated" else "--", linewidth=1)
-    axes[0].set(xscale="log", xlabel="horizon (frames)", ylabel="PSNR (dB)")
+    for name, label in LABELS.items():
+        if (values := curves.get(name)) is None:
+            continue
+        means = [values[h // 2 : h].mean() for h in horizon]
+        axes[0].plot(horizon, means, label=label, linestyle="-" if name == "generated" else "--")
+    axes[0].set(xlabel="horizon h (frames)", ylabel="PSNR (dB), mean over (h/2, h]")
+    # Plain numbers, which need no fonts of mathematics.
+    axes[0].set_xscale("log", base=2)
+    axes[0].xaxis.set_major_formatter("{x:g}")
     axes[0].legend(fontsize=8)
     if rows:
         places = np.arange(len(rows))
         for index, reference in enumerate(REFERENCES, 3):
-            style = "o" if reference in ("truth", "own") else "_"
-            axes[1].plot([row[index] for row in rows], places, style, label=reference)
-        axes[1].set_yticks(places, [f"{row[0]} ago, {row[1]} ({row[2]})" for row in rows], fontsize=8)
+            style = "o" if reference in ("truth", "own") else "|"
+            label = REFERENCE_LABELS[reference]
+            axes[1].plot([row[index] for row in rows], places, style, label=label, markersize=6 if style == "o" else 12)
+        axes[1].set_yticks(places, [f"{row[0]} frames ago, {row[1]} ({row[2]})" for row in rows], fontsize=8)
         axes[1].set(xlabel="PSNR (dB) of frames whose place was seen before")
-        axes[1].legend(fontsize=8)
+        axes[1].invert_yaxis()
+        figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower right", ncols=2, fontsize=8)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 

@@ -427,8 +427,6 @@ class FramesDataModule(ResumableDataModule):
                 "weights with --weights"
             )
 
-    def on_after_batch_transfer(
-        self, batch: FrameBatch | EpisodeBatch, dataloader_idx: int
-    ) -> FrameBatch | EpisodeBatch:
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Images as float32 in [0, 1], made on the device."""
         return replace(batch, images=batch.images.float() / 255)
