@@ -18,6 +18,7 @@ from experiments.loopwalk.make_set import SHARDS, make_set
 from experiments.loopwalk.rows import CONTEXT, END, EPISODES, HERE, METRICS, PROTOCOL, ROWS, Row
 from experiments.loopwalk.table import write_results
 from mstv.data.results import SUMMARY, evaluation_folder
+from mstv.data.schema import MANIFEST
 from mstv.errors import UserError
 from mstv.termination import EXIT_CODE, Terminated, terminable
 
@@ -46,7 +47,9 @@ class Benchmark:
         return self.folder / RUNS / row.name
 
     def prepare(self) -> None:
-        """Make the set, train the tokenizer, encode."""
+        """Make the set, train the tokenizer, encode, if that was not done."""
+        if (self.folder / LATENTS / MANIFEST).is_file():
+            return
         make_set(self.frozen, self.folder)
         recipe = ["-c", str(HERE / self.size / "tokenizer.yaml"), "--run", str(self.folder / TOKENIZER)]
         shards, latents = str(self.folder / SHARDS), str(self.folder / LATENTS)
