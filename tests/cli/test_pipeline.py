@@ -17,6 +17,7 @@ from mstv.data.latent_shards import LatentStore
 from mstv.data.results import read_revisits
 from mstv.data.schema import read_manifest
 from mstv.data.video import decode_video
+from mstv.evaluation.metric_set import default_metrics
 from tests.cli.conftest import Pipeline
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -98,14 +99,19 @@ def test_encoding_resumes_after_an_interrupt(
 
 def test_diffusion_run_logs_long_rollouts(pipeline: Pipeline) -> None:
     logged = columns(pipeline.diffusion)
-    for name in ("validation/loss", "rollout/psnr_h1", "rollout/psnr_h4", "rollout/psnr_shuffled"):
+    bounds = ("rollout/psnr_upper_bound", "rollout/psnr_lower_bound")
+    for name in ("validation/loss", "rollout/psnr_h1", "rollout/psnr_h4", *bounds, "rollout/share"):
         assert len(logged[name]) == 2, name
     assert {name for name in logged if name.startswith("validation/loss_level")} == {
         f"validation/loss_level{level}" for level in range(3)
     }
-    videos = sorted(pipeline.diffusion.glob("media/rollout-*.mp4"))
-    assert len(videos) == 2
-    assert decode_video(videos[0]).shape == (6, 64, 128, 3)
+    media = pipeline.diffusion / "media"
+    # True and generated frames, enlarged, under a line of text; and true frames beside all three levels.
+    for name, columns_shown in (("blockworld-*", 2), ("levels-*", 4)):
+        videos = sorted(media.glob(f"rollout-{name}.mp4"))
+        assert len(videos) == 2
+        assert decode_video(videos[0]).shape == (6, 16 + 128, columns_shown * 130 - 2, 3)
+    assert json.loads((media / "rollout-0000004.json").read_text())["scored_against"] == "recorded"
 
 
 def test_training_resumes_bit_identically(pipeline: Pipeline, tmp_path: Path) -> None:
@@ -169,6 +175,9 @@ def test_rollout_and_evaluation(pipeline: Pipeline, capsys: pytest.CaptureFixtur
     assert sorted(set(scores["horizon"])) == list(range(1, 37))
     assert set(scores["series"]) == {"generated", "upper_bound", "lower_bound"}
     card = json.loads((folder / "card.json").read_text())
+    assert [note["name"] for note in card["metrics"]] == list(default_metrics()), "those that need no weights"
+    for note in card["metrics"]:
+        assert {"version", "unit", "better", "resize", "source"} <= set(note["definition"])
     assert card["context_frames"] == 64 and card["nfe"] == 2 and card["episodes"] == [key]
     assert card["token_evaluations_per_frame"] == 21 * (96 + 2 * 32) / 32
     assert (folder / "summary.json").is_file() and (folder / "curves.png").stat().st_size > 10_000
