@@ -107,9 +107,8 @@ def test_without_poses_it_walks_on():
     assert there.count(FORWARD) == back.count(FORWARD) > 50
 
 
-@pytest.mark.parametrize("hold", [1, 9])
-@pytest.mark.parametrize("index", range(len(LOOK_BACK_GAPS)))
-def test_the_place_returns_exactly_after_the_gap(hold, index):
+@pytest.mark.parametrize(("index", "hold"), [(0, 9), (1, 9), (2, 9), (3, 9), (4, 9), (5, 9), (6, 9), (0, 1), (4, 1)])
+def test_the_place_returns_exactly_after_the_gap(index, hold):
     settings = {"arena": 4, "frames_per_action": hold}
     policy = LookBack(index, hold)
     assert policy.gap == LOOK_BACK_GAPS[index]
@@ -131,10 +130,10 @@ def test_the_place_returns_exactly_after_the_gap(hold, index):
     look = found.select((found.frame >= last + policy.gap) & (found.frame <= last + policy.gap + 6))
     assert (look.gap >= policy.gap).all() and (look.gap <= policy.gap + 6).all() and look.in_context.all()
     assert len(look.frame) == 7
-    # In the bins of the table no revisit from the context has another gap, once it looks at the place again.
-    if policy.gap >= 8 * hold:
-        away = found.select(found.frame < last + policy.gap)
-        assert not (away.gap < 8).any()
+    # Swaying in one direction is no revisit: while it is away, none is of what it saw since it turned.
+    turn = min(policy.gap // 2, 2 * hold)
+    away = found.select((found.frame > last + turn) & (found.frame <= last + policy.gap - turn))
+    assert away.in_context.all()
 
 
 def test_it_looks_half_way_round_where_there_is_time():
