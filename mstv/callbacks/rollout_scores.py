@@ -24,7 +24,7 @@ def revisit_rows(episodes: Sequence[RolledEpisode]) -> list[list[str | int | flo
     """Rows of `REVISIT_COLUMNS`, by how long ago a place was last seen; none where nothing was seen before."""
     consistency = RevisitConsistency(FramePSNR())
     # The first rank is alone here: to ask the others for theirs would wait for ever.
-    consistency.sync_on_compute = False
+    consistency.distributed_available_fn = lambda: False
     for episode in episodes:
         if episode.revisits is not None:
             consistency.update(episode.generated, episode.truth, episode.revisits)

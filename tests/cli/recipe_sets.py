@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mstv.data.latent_shards import LatentSample, write_latent_shard
+from mstv.data.schema import ACTIONS as ACTION_MEMBER
 from mstv.data.schema import (
     MANIFEST,
     RECORD,
@@ -18,7 +19,7 @@ from mstv.data.schema import (
     Shard,
     Source,
 )
-from mstv.data.shards import write_shard
+from mstv.data.shards import npy_bytes, write_shard
 from mstv.data.video import encode_video
 from mstv.levels import Levels
 
@@ -43,7 +44,9 @@ def frames(folder: Path, levels: Levels, num_frames: int = 4) -> Path:
             path = folder / "chunk.mp4"
             encode_video([np.full((*levels.image_size, 3), 40 * n, np.uint8) for n in range(num_frames)], path, 20)
             about = Chunk(episode=record, chunk=0, first_frame=0, num_frames=num_frames, checksums={})
-            yield Chunk.sample_key(record.key, 0), {VIDEO: path.read_bytes(), RECORD: about.to_bytes()}
+            actions = npy_bytes(np.arange(num_frames, dtype=np.int16) % 3)
+            members = {VIDEO: path.read_bytes(), ACTION_MEMBER: actions, RECORD: about.to_bytes()}
+            yield Chunk.sample_key(record.key, 0), members
             path.unlink()
 
         name = f"{split}-000000.tar"

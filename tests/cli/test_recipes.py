@@ -34,6 +34,7 @@ OVERRIDES = [
 SHALLOW = {
     "diffusion": ["--model.size.depth", "1"],
     "tokenizer": ["--model.encoder.depth", "1", "--model.decoder.depth", "1"],
+    "inverse_dynamics": [],
 }
 
 
@@ -61,7 +62,7 @@ def layers(path: Path) -> list[Path]:
 
 
 def kind(path: Path) -> str:
-    return "tokenizer" if "TokenizerModule" in str(read_layers(layers(path))["model"]["class_path"]) else "diffusion"
+    return str(read_layers(layers(path))["model"]["class_path"]).split(".")[1]
 
 
 def named(paths: list[Path]) -> Any:
@@ -98,7 +99,7 @@ def data_for(tmp_path_factory: pytest.TempPathFactory) -> MakeSet:
         entry = read_layers(layers(path))["levels"]
         key = (kind(path), json.dumps(entry))
         if key not in made:
-            write = recipe_sets.frames if key[0] == "tokenizer" else recipe_sets.latents
+            write = recipe_sets.latents if key[0] == "diffusion" else recipe_sets.frames
             made[key] = write(tmp_path_factory.mktemp(key[0]), Levels.from_dict(entry))
         return made[key]
 

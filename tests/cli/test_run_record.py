@@ -88,16 +88,21 @@ def test_wandb_holds_what_metrics_csv_does(run: Path) -> None:
 
 
 def test_rollouts_are_in_wandb_at_their_steps(run: Path) -> None:
-    videos, charts = {}, set()
+    files: dict[str, dict[int, Path]] = {}
     for part in offline_runs(run):
         for row in part.history:
             for name, value in row.items():
-                if name.startswith("rollout/") and name.endswith(".videos"):
-                    videos[row["trainer/global_step"]] = [part.folder / video["path"] for video in value]
-                if name == "rollout/psnr_table.path":
-                    charts.add(row["trainer/global_step"])
-                    assert (part.folder / value).is_file()
-    assert list(videos) == [1, 3] and charts == {1, 3}
-    for (video,), step in zip(videos.values(), (2, 4), strict=True):
-        (saved,) = run.glob(f"media/rollout-*-{step:07d}.mp4")
-        assert video.read_bytes() == saved.read_bytes()
+                if name.startswith("rollout/") and name.endswith((".videos", ".filenames", ".path")):
+                    path = {".videos": lambda v: v[0]["path"], ".filenames": lambda v: v[0], ".path": str}
+                    suffix = name[name.rindex(".") :]
+                    of_steps = files.setdefault(name.removeprefix("rollout/"), {})
+                    of_steps[row["trainer/global_step"]] = part.folder / path[suffix](value)
+    (key,) = [name.removesuffix(".videos") for name in files if name.startswith("blockworld")]
+    kinds = {f"{key}.videos", f"levels-{key}.videos", "curves.filenames", "levels.filenames", "psnr_table.path"}
+    assert kinds <= files.keys() <= kinds | {"revisits.path"}
+    for name, of_steps in files.items():
+        assert list(of_steps) == [1, 3] and all(path.is_file() for path in of_steps.values()), name
+    for name, suffix in ((key, "mp4"), (f"levels-{key}", "mp4"), ("curves", "png"), ("levels", "png")):
+        of_steps = files[f"{name}.{'videos' if suffix == 'mp4' else 'filenames'}"]
+        for logged, step in ((1, 2), (3, 4)):
+            assert of_steps[logged].read_bytes() == (run / f"media/rollout-{name}-{step:07d}.{suffix}").read_bytes()
