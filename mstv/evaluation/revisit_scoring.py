@@ -129,7 +129,8 @@ def revisit_means(
         seed: of the bootstrap.
     """
     tables = []
-    kinds = scores.select(["metric", "reference", "series"]).group_by(["metric", "reference", "series"]).aggregate([])
+    # In one thread the order is that of the rows, each time the same.
+    kinds = scores.group_by(["metric", "reference", "series"], use_threads=False).aggregate([])
     for kind in kinds.to_pylist():
         rows = scores
         for name, value in kind.items():
