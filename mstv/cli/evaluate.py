@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import Int
 
+    from mstv.cli.action_following import ActionFollowing
     from mstv.cli.rollout_job import RolloutJob
 
 
@@ -42,11 +43,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="measure how well rollouts follow their actions, too: a run of experiments/inverse_dynamics.yaml, whose "
         "model tells actions from frames",
     )
+    parser.add_argument(
+        "--wandb",
+        action=argparse.BooleanOptionalAction,
+        help="log the results to the run's W&B run, too (default: where the training logged to W&B or trackio)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Generate what is missing, score what is not scored, and write the table, the files and the plot."""
-    from mstv.cli.action_following import ActionFollowing
     from mstv.cli.generation import roll_out
     from mstv.cli.rollout_preparation import prepared
     from mstv.cli.runtime import Rank
@@ -57,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     loaded = load_metrics(arguments.metrics, arguments.weights) if arguments.metrics else None
     with prepared(arguments, scored=True) as job, living(job.folder, rank):
         scoring = Scoring.begin(job, loaded, arguments.weights)
-        following = ActionFollowing.begin(job, arguments.inverse_dynamics) if arguments.inverse_dynamics else None
+        following = _following(job, arguments.inverse_dynamics) if arguments.inverse_dynamics else None
         fresh = rank.count == 1 and not any(job.latents_path(key).is_file() for key in job.card.episodes)
         started = time.monotonic()
         roll_out(job)
@@ -75,8 +80,15 @@ def run(arguments: argparse.Namespace) -> int:
         _write_revisits(job)
         _draw(job.folder, anew=not scoring.there)
     _print_tables(arguments.run, job.card.protocol)
+    _track(arguments.run, job.card.protocol, arguments.wandb)
     print(f"{job.folder}{': already there' if scoring.there else ''}")
     return 0
+
+
+def _following(job: RolloutJob, model: Path) -> ActionFollowing:
+    from mstv.cli.action_following import ActionFollowing
+
+    return ActionFollowing.begin(job, model)
 
 
 def earliest_views(job: RolloutJob) -> dict[str, Int[np.ndarray, " T"]]:
@@ -103,6 +115,12 @@ def _draw(folder: Path, anew: bool) -> None:
     for path, draw in ((folder / "curves.png", plot_curves), (folder / "contact_sheet.png", contact_sheet)):
         if anew or not path.is_file():
             draw(folder, path)
+
+
+def _track(run: Path, protocol: str, wanted: bool | None) -> None:
+    from mstv.cli.evaluation_tracking import track
+
+    track(run, protocol, wanted)
 
 
 def _print_tables(run: Path, protocol: str) -> None:

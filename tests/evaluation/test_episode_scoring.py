@@ -12,7 +12,7 @@ from mstv.evaluation.distances import distances, episode_features
 from mstv.evaluation.episode import Episode
 from mstv.evaluation.episode_scoring import score_episode
 from mstv.evaluation.metric_set import METRICS, default_metrics, load_metric, metric_set
-from mstv.metrics import FrameDINO, FrameFrechet, FrameLPIPS, HorizonMetric, VideoFrechet, frame_psnr, frozen
+from mstv.metrics import DINOv2, FrameDINO, FrameFrechet, FrameLPIPS, HorizonMetric, VideoFrechet, frame_psnr, frozen
 from tests.metrics.scenes import blurred, swings, walk
 from tests.metrics.test_dino import small
 from tests.metrics.test_distribution import Pooled
@@ -149,3 +149,5 @@ def test_the_set_knows_every_name() -> None:
     assert made.distances[0].horizons == (16, SPAN)
     assert [metric.name for metric in made.only({"ssim", "fid"}).frame] == ["ssim"]
     assert set(default_metrics()) < set(METRICS)
+    networks = [FrameLPIPS(network("alexnet")), FrameDINO(DINOv2(24, 2, 3, name="dinov2_vits14"))]
+    assert [metric.name for metric in networks] == ["lpips_alexnet", "dino_vits14"]
