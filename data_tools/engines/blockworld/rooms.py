@@ -62,10 +62,10 @@ def build_rooms(seed: int, side: int) -> World:
             along, across = where[first, 0]
             landmarks.append(Landmark("wall", int(along), int(across), _GROUND, (colour, stripe)))
         room[[0, 0, -1, -1], [0, -1, 0, -1], _GROUND : _GROUND + _WALL] = Block.STONE_BRICKS
-    for room in range(side):
+    for row in range(side):
         for door in range(1, side):
             through = slice(door * PITCH - 1, door * PITCH + 1)
-            middle = room * PITCH + _MIDDLE
+            middle = row * PITCH + _MIDDLE
             blocks[through, middle, _GROUND : _GROUND + _WALL] = Block.AIR
             blocks[middle, through, _GROUND : _GROUND + _WALL] = Block.AIR
     middles = np.arange(side) * PITCH + _MIDDLE
