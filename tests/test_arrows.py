@@ -35,9 +35,10 @@ ALLOWED = {
     "diffusion": LEAVES | {"transformer", "rollout"},
     "compare": {"errors", "data.results", "data.schema", "data.video", "__init__"},
     "evaluation": LEAVES | {"data", "metrics", "rollout", "tokenizer.tokenizer", "inverse_dynamics"},
+    "tracking": {"errors", "data.results", "data.schema", "compare"},
     "callbacks": LEAVES
     | {"sharding", "rollout", "data", "metrics", "evaluation", "tokenizer.module", "tokenizer.tokenizer"}
-    | {"diffusion.sample_step"},
+    | {"diffusion.sample_step", "tracking"},
 }
 COMBINING = {"tokenizer/module.py", "diffusion/module.py", "inverse_dynamics/module.py"}
 

@@ -21,16 +21,42 @@ class OfflineRun:
         config: as set last, by the first part of its name.
         history: rows in order, by name.
         folder: with the files that rows name.
+        axes: metrics with an axis of their own, by name.
+        artifacts: names of the files of each artifact, by its type and name.
     """
 
     id: str = ""
     config: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     folder: Path = Path()
+    axes: dict[str, str] = field(default_factory=dict)
+    artifacts: dict[tuple[str, str], list[str]] = field(default_factory=dict)
 
     def column(self, name: str) -> dict[int, float]:
         """Values of a metric by trainer step."""
         return {row["trainer/global_step"]: row[name] for row in self.history if name in row}
+
+    def line(self, name: str, axis: str) -> dict[float, float]:
+        """Values of a metric by another one that was logged beside it."""
+        return {row[axis]: row[name] for row in self.history if name in row}
+
+    def artifacts_of_type(self, kind: str) -> dict[str, list[str]]:
+        """Names of files, by the name of the artifact; tables are artifacts, too."""
+        return {name: files for (its_kind, name), files in self.artifacts.items() if its_kind == kind}
+
+    def files(self, name: str) -> list[Path]:
+        """Pictures, videos or tables under a name."""
+        found: list[Path] = []
+        for row in self.history:
+            found += [self.folder / video["path"] for video in row.get(f"{name}.videos", [])]
+            found += [self.folder / picture for picture in row.get(f"{name}.filenames", [])]
+            found += [self.folder / row[f"{name}.path"]] if f"{name}.path" in row else []
+        return found
+
+
+def read_offline_runs(run: Path) -> list[OfflineRun]:
+    """All that a run directory holds, in order."""
+    return [read_offline_run(path) for path in sorted(run.glob("wandb/offline-run-*/*.wandb"))]
 
 
 def read_offline_run(path: Path) -> OfflineRun:
@@ -43,6 +69,11 @@ def read_offline_run(path: Path) -> OfflineRun:
             _update(run.config, record.run.config)
         if record.HasField("config"):
             _update(run.config, record.config)
+        if record.HasField("metric") and record.metric.name:
+            run.axes[record.metric.name] = record.metric.step_metric
+        if record.HasField("artifact"):
+            artifact = record.artifact
+            run.artifacts[artifact.type, artifact.name] = [entry.path for entry in artifact.manifest.contents]
         if record.HasField("history"):
             run.history.append({_name(item): json.loads(item.value_json) for item in record.history.item})
     return run

@@ -137,7 +137,10 @@ class LongRollout(Callback):
                 try:
                     with averages[0].applied(module) if averages else nullcontext():
                         episodes = self._roll_out(trainer, module, keys[:count])
-                    report(trainer, episodes, self.seed, float(trainer.datamodule.store.manifest.fps))  # type: ignore[attr-defined]
+                    # No turn follows this one; -1 is no limit.
+                    is_last = 0 < trainer.max_steps < trainer.global_step + self.every_steps
+                    fps = float(trainer.datamodule.store.manifest.fps)  # type: ignore[attr-defined]
+                    report(trainer, episodes, self.seed, fps, is_last)
                     done = count
                     self._time.measured(count, time.perf_counter() - tried)
                 except _TooDear as error:

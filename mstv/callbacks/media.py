@@ -1,6 +1,6 @@
-"""Pictures, curves and videos of a training: files in the run directory, and the W&B run where there is one.
+"""Pictures, curves and videos of a training: files in the run directory, and the run of W&B or trackio, if it has one.
 
-W&B has them at Lightning's number of the step that has just been done, counted from 0, as the metrics of that step.
+They have them at Lightning's number of the step that has just been done, counted from 0, as the metrics of that step.
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,12 @@ from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 
 from mstv.data.schema import atomic_path
+from mstv.tracking.media_loggers import media_loggers
 
 
-def wandb_loggers(trainer: Trainer) -> list[Any]:
-    """The W&B loggers of a trainer, on the first rank alone."""
-    return [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)] if trainer.is_global_zero else []
+def loggers_of(trainer: Trainer) -> list[Any]:
+    """The loggers of W&B and of trackio, on the first rank alone."""
+    return media_loggers(trainer.loggers) if trainer.is_global_zero else []
 
 
 def media_path(trainer: Trainer, name: str, suffix: str) -> Path:
@@ -32,28 +33,30 @@ def log_picture(trainer: Trainer, name: str, picture: np.ndarray) -> None:
     path = media_path(trainer, name.replace("/", "-"), "png")
     with atomic_path(path) as temporary:
         Image.fromarray(picture).save(temporary, "png")
-    for logger in wandb_loggers(trainer):
+    for logger in loggers_of(trainer):
         logger.log_image(name, [str(path)], step=trainer.global_step - 1)
 
 
 def log_video(trainer: Trainer, name: str, path: Path) -> None:
     """Log an mp4 that is already in the run directory; files need no encoder on W&B's side, arrays do."""
-    for logger in wandb_loggers(trainer):
+    for logger in loggers_of(trainer):
         logger.log_video(name, [str(path)], step=trainer.global_step - 1, format=["mp4"])
 
 
 def log_curves(trainer: Trainer, name: str, x: Sequence[int], curves: dict[str, Sequence[float]], x_name: str) -> None:
-    """Log lines over a common axis as a native chart."""
-    for logger in wandb_loggers(trainer):
+    """Log lines over a common axis as a native chart of W&B, one for each step."""
+    for logger in loggers_of(trainer):
+        if not isinstance(logger, WandbLogger):
+            continue
         import wandb
 
         chart = wandb.plot.line_series(
             xs=list(x), ys=[list(y) for y in curves.values()], keys=list(curves), title=name, xname=x_name
         )
-        logger.log_metrics({name: chart}, step=trainer.global_step - 1)
+        logger.experiment.log({name: chart, "trainer/global_step": trainer.global_step - 1})
 
 
 def log_table(trainer: Trainer, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Log a table as W&B has them."""
-    for logger in wandb_loggers(trainer):
+    """Log a table."""
+    for logger in loggers_of(trainer):
         logger.log_table(name, list(columns), [list(row) for row in rows], step=trainer.global_step - 1)

@@ -1,6 +1,7 @@
 """What a training shows of its long rollouts: W&B's own charts and tables, and files for whoever has no W&B."""
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,13 +10,14 @@ import torch
 from jaxtyping import Float
 from lightning import Trainer
 
-from mstv.callbacks.media import log_curves, log_picture, log_table, log_video, media_path
+from mstv.callbacks.media import log_curves, log_picture, log_table, log_video, loggers_of, media_path
 from mstv.callbacks.pictures import beside, grid
 from mstv.callbacks.rolled_episode import RolledEpisode
 from mstv.callbacks.rollout_scores import REVISIT_COLUMNS, mean_psnr, revisit_rows
 from mstv.data.schema import atomic_path
 from mstv.data.video import encode_video
 from mstv.metrics.revisit_consistency import REFERENCES
+from mstv.tracking.media_loggers import log_by_horizon
 
 HORIZONS = (1, 4, 16, 64, 256)
 """Of the logged means, over horizons (h/2, h]."""
@@ -34,7 +36,7 @@ REFERENCE_LABELS = {
 """Of `REFERENCES`, in a picture."""
 
 
-def report(trainer: Trainer, episodes: Sequence[RolledEpisode], seed: int, fps: float) -> None:
+def report(trainer: Trainer, episodes: Sequence[RolledEpisode], seed: int, fps: float, is_last: bool) -> None:
     """Log numbers, curves, the table of revisits, videos and the levels.
 
     Args:
@@ -42,6 +44,7 @@ def report(trainer: Trainer, episodes: Sequence[RolledEpisode], seed: int, fps: 
         episodes: at least one, all of one length.
         seed: of the order of the lower bound.
         fps: of the videos.
+        is_last: of this training: its curves are lines that runs of as many steps share a chart of.
     """
     curves, rows = mean_psnr(episodes, seed), revisit_rows(episodes)
     scalars = _scalars(curves, rows)
@@ -50,6 +53,8 @@ def report(trainer: Trainer, episodes: Sequence[RolledEpisode], seed: int, fps: 
         logger.log_metrics(scalars, step=trainer.global_step - 1)
     horizon = list(range(1, len(curves["generated"]) + 1))
     log_curves(trainer, "rollout/psnr", horizon, {k: v.tolist() for k, v in curves.items()}, "horizon")
+    if is_last:
+        _log_lines(trainer, curves)
     if rows:
         log_table(trainer, "rollout/revisits", REVISIT_COLUMNS, rows)
     _write_numbers(trainer, curves, rows, scored_against="decoded" if episodes[0].recorded is None else "recorded")
@@ -67,6 +72,18 @@ def _scalars(curves: dict[str, np.ndarray], rows: Sequence[Sequence[Any]]) -> di
         for index, reference in enumerate(REFERENCES, 3):
             found[f"rollout/revisit_{reference}"] = float(np.average([row[index] for row in rows], weights=counts))
     return found
+
+
+def _log_lines(trainer: Trainer, curves: dict[str, np.ndarray]) -> None:
+    """Smoothed as in the picture; their group names the step, for a training may be prolonged."""
+    last = len(curves["generated"])
+    horizon = np.unique(np.geomspace(1, last, 1 + math.ceil(8 * math.log2(last))).round().astype(int))
+    lines = {
+        f"psnr/{name}": (horizon, np.array([values[h // 2 : h].mean() for h in horizon], float))
+        for name, values in curves.items()
+    }
+    for logger in loggers_of(trainer):
+        log_by_horizon(logger, f"rollout_after_{trainer.global_step}", lines)
 
 
 def _write_numbers(

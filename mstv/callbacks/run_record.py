@@ -1,4 +1,4 @@
-"""What a run is: written to its folder, and to W&B where there is a run of it."""
+"""What a run is: written to its folder, and to the run of W&B or trackio, if it has one."""
 
 import platform
 from datetime import UTC, datetime
@@ -13,20 +13,21 @@ from torch import nn
 
 import mstv
 from mstv.callbacks.git_state import git_state
-from mstv.callbacks.media import wandb_loggers
+from mstv.callbacks.media import loggers_of
 from mstv.callbacks.metrics_csv import MetricsCSV
 from mstv.callbacks.throughput import Throughput
 from mstv.data.results import CONFIG, RECORD
 from mstv.data.results.training import DataNote, Start, TrainingRecord
 from mstv.data.schema import Manifest, atomic_path
 from mstv.rollout.draw import draw_plans
+from mstv.tracking.training_note import training_note
 
 PLAN = "plan.png"
 PACKAGES = ("mstv", "torch", "lightning", "torchmetrics", "wandb", "numpy")
 
 
 class RunRecord(Callback):
-    """Writes `config.yaml` and `run.json` at every start of a run, and `plan.png` at the first; W&B gets them, too.
+    """Writes `config.yaml` and `run.json` at every start of a run, `plan.png` at the first; dashboards get them, too.
 
     It does so when training begins: a start that is refused, by what it resumes from, leaves them as they are.
 
@@ -61,10 +62,9 @@ class RunRecord(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCSV):
                 logger.begin(trainer.global_step)
-        start = record.starts[-1].model_dump(mode="json")
-        for logger in wandb_loggers(trainer):
+        for logger in loggers_of(trainer):
             logger.log_hyperparams(yaml.safe_load(self._config))
-            logger.log_hyperparams({"record": {"kind": record.kind, "parameters": record.parameters, **start}})
+            logger.log_hyperparams(training_note(record))
         picture = self._folder / PLAN
         if hasattr(pl_module, "family") and not (trainer.global_step and picture.exists()):
             self._draw(trainer, pl_module, picture)
@@ -94,7 +94,7 @@ class RunRecord(Callback):
         plan = module.family.merged_plan(module.levels.num_tokens(0))
         with atomic_path(path) as temporary:
             draw_plans([(type(module.family).__name__, plan)], temporary)
-        for logger in wandb_loggers(trainer):
+        for logger in loggers_of(trainer):
             logger.log_image("plan", [str(path)], step=trainer.global_step)
 
 

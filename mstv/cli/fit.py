@@ -14,7 +14,7 @@ import torch
 import wandb
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers.logger import Logger
 
 # Importing the parts makes their class paths known to the parser.
 import mstv.callbacks.long_rollout
@@ -34,11 +34,15 @@ from mstv.callbacks.throughput import Throughput
 from mstv.callbacks.training_log import TrainingLog
 from mstv.cli.checkpoints import resolve_checkpoint
 from mstv.cli.full_sharding import FullSharding, check_can_shard
-from mstv.cli.training_start import checkpoint_to_resume, load_weights_of, wandb_id
+from mstv.cli.training_start import checkpoint_to_resume, load_weights_of
+from mstv.data.results import CHECKPOINTS
 from mstv.errors import UserError
 from mstv.levels import Levels
 from mstv.rollout.plan import PlanFamily
 from mstv.termination import Terminated
+from mstv.tracking.checkpoint_artifact import log_checkpoints
+from mstv.tracking.trackio_logger import TrackioLogger
+from mstv.tracking.wandb_run import wandb_logger
 
 
 class FitCLI(LightningCLI):
@@ -75,6 +79,12 @@ class FitCLI(LightningCLI):
         parser.add_argument(
             "--wandb_offline", type=bool, default=True, help="log into the run directory; `wandb sync` uploads it"
         )
+        parser.add_argument(
+            "--wandb_checkpoints",
+            type=bool,
+            default=False,
+            help="log the last and the best checkpoint to W&B at the end",
+        )
         parser.add_argument("--levels", type=Levels, help="the token pyramid, for model and data")
         parser.add_argument("--plan", type=PlanFamily | None, help="the plan, for model and data")
         for part in ("model", "data"):
@@ -89,11 +99,7 @@ class FitCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer with the run directory's loggers and rolling checkpoint."""
         run = Path(self.config.run)
-        if self.config.trainer.logger is None:
-            loggers: list[Any] = [MetricsCSV(run)]
-            if self.config.wandb:
-                loggers.append(self._wandb(run))
-            kwargs["logger"] = loggers
+        kwargs["logger"] = [MetricsCSV(run), *self._dashboards(run)]
         # Lightning's own checkpoint callback is off: it is not atomic, and would write beside ours.
         shards = self.config.trainer.strategy == "fsdp"
         if shards:
@@ -117,19 +123,21 @@ class FitCLI(LightningCLI):
         ]
         return trainer
 
-    def _wandb(self, run: Path) -> WandbLogger:
-        logger = WandbLogger(
-            name=run.name,
-            id=wandb_id(run),
-            project=self.config.wandb_project,
-            save_dir=run,
-            offline=self.config.wandb_offline,
-            resume="allow",
-            settings=wandb.Settings(silent=True),
-        )
-        # wandb warns of this setting at every start.
-        logger._wandb_init.pop("anonymous", None)
-        return logger
+    def _dashboards(self, run: Path) -> list[Logger]:
+        """W&B, or the loggers that are given instead; none of them replaces metrics.csv."""
+        given = self.config_init.trainer.logger
+        uses_wandb = given in (None, True) and self.config.wandb
+        if self.config.wandb_checkpoints and not uses_wandb:
+            raise UserError(
+                "wandb_checkpoints wants W&B: leave it out, or leave out --wandb false and --trainer.logger"
+            )
+        if uses_wandb:
+            return [wandb_logger(run, self.config.wandb_project, self.config.wandb_offline)]
+        loggers = list(given) if isinstance(given, list | tuple) else [given] if isinstance(given, Logger) else []
+        for logger in loggers:
+            if isinstance(logger, TrackioLogger):
+                logger.run = logger.run or run.resolve().name
+        return loggers
 
 
 def fit(arguments: Sequence[str]) -> None:
@@ -179,6 +187,8 @@ def train(cli: FitCLI, resume: Path | None) -> None:
         if not cli.record.has_begun and cli.trainer.is_global_zero:
             reached = f"{cli.config.run} is at step {cli.trainer.global_step} of {cli.trainer.max_steps}"
             print(f"mstv: nothing to do: {reached}; raise --trainer.max_steps to go on", file=sys.stderr)
+        elif cli.config.wandb_checkpoints and cli.trainer.is_global_zero:
+            log_checkpoints(Path(cli.config.run) / CHECKPOINTS, cli.trainer.global_step)
     finally:
         # Ends the service process that an open run keeps.
         wandb.finish()

@@ -13,6 +13,7 @@ COMMANDS = {
     "rollout": "generate long videos from context frames and the recorded actions",
     "evaluate": "score rollouts against horizon, with upper and lower bounds",
     "compare": "several runs -> one table and one page",
+    "report": "several runs -> a report in Weights & Biases",
     "plan": "what the plans of experiments cost, and their picture",
     "plan-training": "parameters, memory and hours of a training, before it is started",
     "convert": "load a published checkpoint into ours",

@@ -1,7 +1,5 @@
-"""What a training begins with: the checkpoint it resumes from, the weights of another run, its W&B run."""
+"""What a training begins with: the checkpoint it resumes from, the weights of another run."""
 
-import re
-import secrets
 import zipfile
 from pathlib import Path
 
@@ -53,10 +51,3 @@ def load_weights_of(path: Path, module: TrainedModule) -> None:
     """
     _, state, _ = checkpoint.read_checkpoint(path, module.kind)
     checkpoint.load_weights(module, state, path)
-
-
-def wandb_id(run: Path) -> str:
-    """Id of the run's W&B run, as its folders have it; a new one for a new run."""
-    found = [re.fullmatch(r"(?:offline-)?run-\d+_\d+-(\w+)", path.name) for path in sorted(run.glob("wandb/*run-*"))]
-    ids = [match[1] for match in found if match]
-    return ids[-1] if ids else secrets.token_hex(4)
