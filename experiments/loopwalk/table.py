@@ -43,7 +43,7 @@ class Scored:
 
     Args:
         values: (E, H) in dB, by episode and horizon 1..H.
-        gaps: int (E, H), frames since the pose was last seen; 0 where it is new or was never left.
+        gaps: int (E, H), frames since the pose was last seen; 0 where it is new or was seen in the `AWAY` frames before.
         in_context: bool (E, H), whether the context showed the pose.
     """
 
@@ -93,6 +93,10 @@ def revisits_of(poses: np.ndarray, context: int) -> tuple[np.ndarray, np.ndarray
     gaps, in_context = np.zeros(len(poses), int), np.zeros(len(poses), bool)
     latest = found.select(found.latest)
     gaps[latest.frame] = latest.gap
+    # A frame of a visit that goes on can be told by the frames before it.
+    for frame in latest.frame:
+        if np.isclose(poses[frame - AWAY : frame], poses[frame], atol=1e-3).all(1).any():
+            gaps[frame] = 0
     in_context[found.frame[found.in_context]] = True
     return gaps[context:], in_context[context:]
 

@@ -149,7 +149,7 @@ def test_revisits_are_told_by_the_last_visit_and_by_whether_the_context_showed_t
     poses = np.zeros((len(place), 5))
     poses[:, 0] = place
     gaps, in_context = table.revisits_of(poses, 20)
-    assert gaps[24 - 20] == 24 - 4 and gaps[25 - 20] == 25 - 4, "standing still is none of the frame before"
+    assert gaps[24 - 20] == 24 - 4 and gaps[25 - 20] == 0, "standing still is no revisit"
     assert gaps[38 - 20] == 38 - 25 and in_context[38 - 20]
     assert gaps[39 - 20] == 39 - 30 and not in_context[39 - 20]
     assert gaps[30 - 20] == 0
