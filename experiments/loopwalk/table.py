@@ -43,7 +43,7 @@ class Scored:
 
     Args:
         values: (E, H) in dB, by episode and horizon 1..H.
-        gaps: int (E, H), frames since the pose was last seen; 0 where it is new or was seen in the `AWAY` frames before.
+        gaps: int (E, H), frames since the pose was last seen; 0 where it is new or was seen `AWAY` frames ago or less.
         in_context: bool (E, H), whether the context showed the pose.
     """
 
