@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,10 +61,9 @@ def read_offline_runs(run: Path) -> list[OfflineRun]:
 
 
 def read_offline_run(path: Path) -> OfflineRun:
-    """Run of a `run-<id>.wandb` file."""
+    """Run of a `run-<id>.wandb` file of a process that has ended the run."""
     run = OfflineRun(folder=path.parent / "files")
-    for data in _records(path.read_bytes()):
-        record = wandb_internal_pb2.Record.FromString(data)
+    for record in _all_records(path):
         if record.HasField("run"):
             run.id = record.run.run_id
             _update(run.config, record.run.config)
@@ -77,6 +77,16 @@ def read_offline_run(path: Path) -> OfflineRun:
         if record.HasField("history"):
             run.history.append({_name(item): json.loads(item.value_json) for item in record.history.item})
     return run
+
+
+def _all_records(path: Path) -> list[Any]:
+    """All of them: wandb may write the last ones when `finish` has returned."""
+    until = time.monotonic() + 30
+    while True:
+        records = [wandb_internal_pb2.Record.FromString(data) for data in _records(path.read_bytes())]
+        if any(record.HasField("exit") for record in records) or time.monotonic() > until:
+            return records
+        time.sleep(0.05)
 
 
 def _name(item: Any) -> str:

@@ -1,5 +1,6 @@
 """After an evaluation: its results in the run of W&B or trackio that the training logged to."""
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,8 @@ def track(folder: Path, protocol: str, wanted: bool | None) -> None:
         what = " ".join(str(error).split()) or type(error).__name__
         print(f"mstv: the evaluation is not logged ({what}); the files of the evaluation are whole", file=sys.stderr)
     finally:
-        wandb.finish()
+        with contextlib.suppress(Exception):
+            wandb.finish()
 
 
 def _loggers(folder: Path, config: dict[str, Any], wanted: bool | None) -> list[MediaLogger]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from pydantic import Field
 
@@ -87,8 +88,6 @@ def log_evaluation(run: Run, protocol: str, logger: MediaLogger) -> bool:
 
 def horizon_lines(protocol: str, entry: Entry) -> dict[str, Line]:
     """Lines `METRIC/AGAINST/SERIES`: means over episodes, averaged over neighbouring horizons as the page's curves."""
-    import numpy as np
-
     comparison = Comparison(protocol, (entry,))
     lines: dict[str, Line] = {}
     for panel in panels(comparison, averaged=True):

@@ -31,7 +31,8 @@ def wandb_logger(run: Path, project: str, offline: bool) -> WandbLogger:
         id=wandb_id(run) or secrets.token_hex(4),
         project=project,
         save_dir=run,
-        offline=offline,
+        # Lightning's `offline` sets a variable of the environment, which wandb may have read already.
+        mode="offline" if offline else None,
         resume="allow",
         settings=wandb.Settings(silent=True),
     )
