@@ -216,11 +216,11 @@ class FrameStream:
             yield self.frames.batch(samples, epoch * self.num_batches + batch)
 
     def _num_drawn(self, shard: Shard) -> int:
+        # A set may have a million episodes, and every epoch counts them all.
         length = self.frames.chunk_frames
-        return sum(
-            num_frames // length * self._drawn_of(length) + self._drawn_of(num_frames % length)
-            for num_frames in shard.episodes.values()
-        )
+        whole, rest = np.divmod(np.fromiter(shard.episodes.values(), np.int64), length)
+        drawn_of_rest = (rest - self.frames.first).clip(0, self.frames_per_chunk)
+        return int((whole * self._drawn_of(length) + drawn_of_rest).sum())
 
     def _drawn_of(self, length: int) -> int:
         """Samples drawn from a chunk of so many frames."""

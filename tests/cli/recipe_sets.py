@@ -85,6 +85,7 @@ def latents(folder: Path, levels: Levels, num_frames: int = 480) -> Path:
                 for level in range(levels.num_levels)
             ],
             actions=rng.integers(-1, 3, num_frames).astype(np.int16),
+            poses=rng.normal(size=(num_frames, 5)).astype(np.float32),
         )
         shards.append(write_latent_shard(folder / f"{split}-000000.tar", [sample]))
     Manifest(
