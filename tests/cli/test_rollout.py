@@ -16,8 +16,8 @@ import yaml
 
 from mstv.cli import generation
 from mstv.cli.main import main
-from mstv.data.latent_shards import LatentStore
 from mstv.data.conditions import Conditions
+from mstv.data.latent_shards import LatentStore
 from mstv.data.schema import HOST
 from mstv.data.video import decode_video
 from mstv.rollout.generate import Rollout
