@@ -80,8 +80,8 @@ def test_an_interrupted_rollout_resumes_bit_identically(pipeline: Pipeline, monk
                 raise KeyboardInterrupt
 
     monkeypatch.setattr(Rollout, "run", interrupted)
-    command += ["--protocol", "stopped"]
-    folders = [pipeline.diffusion / "evaluation" / name for name in ("whole", "stopped")]
+    command += ["--protocol", "interrupted"]
+    folders = [pipeline.diffusion / "evaluation" / name for name in ("whole", "interrupted")]
     for _ in range(2):
         assert main(command) == 130
         assert not list(folders[1].glob("*/*.mp4")), "no half video takes a name"
@@ -155,9 +155,9 @@ def test_evaluations_per_level(pipeline: Pipeline, capsys: pytest.CaptureFixture
     card = json.loads((pipeline.diffusion / "evaluation" / "levels" / "card.json").read_text())
     assert card["nfe"] == [2, 3, 4]
     assert card["token_evaluations_per_frame"] == (21 * 96 + 32 * (16 * 2 + 4 * 3 + 1 * 4)) / 32
-    assert main(pipeline.evaluate("--nfe", "2", "3", "--protocol", "few", command="rollout")) == 2
+    assert main(pipeline.evaluate("--nfe", "2", "3", "--protocol", "too-few", command="rollout")) == 2
     assert "no number for level 2" in capsys.readouterr().err
-    assert not (pipeline.diffusion / "evaluation" / "few").exists()
+    assert not (pipeline.diffusion / "evaluation" / "too-few").exists()
 
 
 def test_joint_attention_with_stale_context(pipeline: Pipeline, tmp_path: Path) -> None:

@@ -179,7 +179,8 @@ class Launcher:
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            # Another test's W&B in this process must not serve them: it would hold on to runs that were killed.
+            env={**{k: v for k, v in os.environ.items() if k != "WANDB_SERVICE"}, "OMP_NUM_THREADS": "1"},
             start_new_session=True,
         )
         self._answer()
