@@ -64,6 +64,7 @@ def test_settings_that_measure_nothing_are_refused_at_once(
 
 
 @pytest.mark.filterwarnings("ignore:Exception ignored in.*FileIO")  # webdataset leaves tars open
+@pytest.mark.slow
 def test_loading_is_measured_whole(tmp_path: Path) -> None:
     command = ["--episodes", "5", "--frames", "64", "--size", "32", "--rounds", "2", "--seeks", "64", "--jpegs", "64"]
     command += ["--latent-episodes", "1", "--batches", "3", "--steps", "1", "--folder", str(tmp_path / "data")]

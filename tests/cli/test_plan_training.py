@@ -82,6 +82,7 @@ def test_layers_and_options_count(capsys: pytest.CaptureFixture[str]) -> None:
     assert "assumed are" in below and "of peak" not in below
 
 
+@pytest.mark.slow
 def test_what_does_not_fit(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [*PUBLISHED, "--gpu", "H100", "--data.batch_size", "6"]
     rows, _ = planned(capsys, [*arguments, "--gpu-memory", "50"])

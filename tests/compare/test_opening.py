@@ -15,6 +15,7 @@ pytest.importorskip("playwright", reason="playwright is not installed")
     not (shutil.which("chromium") or shutil.which("chromium-browser")), reason="no chromium on this machine"
 )
 @pytest.mark.parametrize("embed", [[], ["--embed"]], ids=["linked", "embedded"])
+@pytest.mark.slow
 def test_opening_is_measured(embed: list[str], tmp_path: Path) -> None:
     shape = ["--runs", "2", "--episodes", "1", "--frames", "48", "--size", "32", "--openings", "2"]
     compare_page.main([*shape, *embed, "--json", str(tmp_path / "opening.json")])

@@ -216,6 +216,7 @@ def _started(folder: Path, *options: str) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.slow
 def test_a_killed_recording_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     process = _started(tmp_path / "raw", "--workers", "1")
     os.kill(process.pid, signal.SIGKILL)

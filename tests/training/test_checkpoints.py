@@ -11,6 +11,7 @@ from tests.training.test_ranks import refused
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
+@pytest.mark.slow
 def test_a_damaged_checkpoint_names_the_older_ones(
     new_run: Callable[..., Run], whole: Callable[[Kind], Run], damage: str
 ) -> None:
@@ -54,6 +55,7 @@ def test_a_lost_last_checkpoint_goes_on_from_an_older_one(new_run: Callable[...,
     assert [line["index"] for line in run.lines()] == list(range(7))
 
 
+@pytest.mark.slow
 def test_accumulated_gradients_survive_a_kill(new_run: Callable[..., Run]) -> None:
     runs = [new_run(name, "diffusion") for name in ("whole", "killed")]
     for run in runs:

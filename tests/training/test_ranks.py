@@ -87,6 +87,7 @@ def assert_same_sequence(alone: Run, joint: Run, steps: range) -> None:
         assert math.isclose((losses[0] + losses[1]) / 2, losses[2], rel_tol=1e-3)
 
 
+@pytest.mark.slow
 def test_diffusion_goes_on_with_as_many_samples_a_step_on_other_ranks(
     new_run: Callable[..., Run], whole: Callable[[Kind], Run]
 ) -> None:
@@ -109,6 +110,7 @@ def test_diffusion_goes_on_with_as_many_samples_a_step_on_other_ranks(
     assert list(run.steps()) == list(range(9, max(run.steps()) + 1))
 
 
+@pytest.mark.slow
 def test_a_tokenizer_refuses_other_ranks_and_workers(new_run: Callable[..., Run]) -> None:
     run = new_run("changed", "tokenizer")
     run.values["trainer"]["max_steps"] = 3
@@ -132,6 +134,7 @@ def test_ranks_do_not_validate_by_their_own_clocks(new_run: Callable[..., Run]) 
     refused(run, "val_check_interval is a time", ranks=2)
 
 
+@pytest.mark.slow
 def test_a_new_run_begins_with_the_weights_of_another(
     new_run: Callable[..., Run], whole: Callable[[Kind], Run], tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 import torch
 
 from tests.training.conftest import Kind, Run, assert_equal_runs
@@ -14,6 +15,7 @@ def assert_close_weights(run: Run, whole: Run) -> None:
             torch.testing.assert_close(run.checkpoint()[part][name], value, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_sharded_weights_train_as_whole_ones_and_resume(
     new_run: Callable[..., Run], whole: Callable[[Kind], Run]
 ) -> None:
@@ -30,6 +32,7 @@ def test_sharded_weights_train_as_whole_ones_and_resume(
     assert_equal_runs(twice, once)
 
 
+@pytest.mark.slow
 def test_another_strategy_goes_on_with_sharded_weights(
     new_run: Callable[..., Run], whole: Callable[[Kind], Run]
 ) -> None:
