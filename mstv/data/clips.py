@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Float32, Int, Int64, Shaped, UInt8
 from torch import Tensor
 
+from mstv.data.conditions import as_tensor
 from mstv.data.frames import FramesDataModule, FrameSet
 from mstv.data.schema import ACTIONS, VIDEO, ActionSpec, Shard
 from mstv.data.shards import read_npy
@@ -94,8 +95,7 @@ class ClipSet(FrameSet):
 
     def _stacked(self, samples: Sequence[Any]) -> tuple[Tensor, Shaped[Tensor, "B *A"]]:
         images = torch.from_numpy(np.stack([image for image, _ in samples]))
-        actions = torch.from_numpy(np.stack([action for _, action in samples]))
-        return images, actions if actions.is_floating_point() else actions.long()
+        return images, as_tensor(np.stack([action for _, action in samples]))
 
 
 class ClipsDataModule(FramesDataModule):

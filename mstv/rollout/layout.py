@@ -58,7 +58,7 @@ class StepLayout:
     @cached_property
     def target_level_slices(self) -> tuple[slice, ...]:
         """Where the tokens of each of `target_levels` stand among the target tokens: cells are sorted by level."""
-        levels = self.cell_level[self.token_cell[self.num_context_tokens :]].tolist()
+        levels = self.token_level[self.num_context_tokens :].tolist()
         first = [bisect_left(levels, level) for level in self.target_levels]
         return tuple(slice(*ends) for ends in pairwise([*first, len(levels)]))
 

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_tools.engines.blockworld.blocks import WOOL_COLOURS, Block
+from data_tools.engines.blockworld.blocks import DISTINCT_WOOLS, Block
 from data_tools.engines.blockworld.landmarks import Landmark
 from data_tools.engines.blockworld.noise import Dice, hash_grid, salted
 from data_tools.engines.blockworld.world import CLOUD_CELLS, World, assemble_world
 
 SIDES = (2, 32)
 """Smallest and largest court, in blocks."""
-_COLOURS = (
-    "white", "orange", "magenta", "light_blue", "yellow", "lime", "pink", "cyan", "purple", "blue", "green", "red",
-    "black",
-)  # fmt: skip
-"""Wools that are told apart at a glance, from any side."""
 _GROUND = 2
 _MOAT = 2  # blocks between court and walls: nobody ever stands with the nose against one
 _WALL = 3
@@ -42,7 +37,7 @@ def build_arena(seed: int, side: int) -> World:
     if not SIDES[0] <= side <= SIDES[1]:
         raise ValueError(f"arena must be in [{SIDES[0]}, {SIDES[1]}] blocks, got {side}")
     dice = Dice(salted(seed, "arena"))
-    wools = dice.shuffled([Block.WOOL + list(WOOL_COLOURS).index(name) for name in _COLOURS])
+    wools = dice.shuffled(DISTINCT_WOOLS)
     rim = _MOAT + 1  # blocks from the edge of the map to the court
     size = side + 2 * rim
     blocks = np.zeros((size, size, _GROUND + _WALL + _AIR), dtype=np.uint8)

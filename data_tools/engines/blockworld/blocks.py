@@ -45,6 +45,14 @@ class Block(IntEnum):
     WOOL = 24
 
 
+DISTINCT_WOOLS = tuple(
+    Block.WOOL + list(WOOL_COLOURS).index(name)
+    for name in (
+        "white", "orange", "magenta", "light_blue", "yellow", "lime", "pink", "cyan", "purple", "blue", "green", "red",
+        "black",
+    )
+)  # fmt: skip
+"""Wools that are told apart at a glance, from any side."""
 BLOCKS = Block.WOOL + len(WOOL_COLOURS)
 """How many kinds there are."""
 

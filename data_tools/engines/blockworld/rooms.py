@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_tools.engines.blockworld.blocks import WOOL_COLOURS, Block
+from data_tools.engines.blockworld.blocks import DISTINCT_WOOLS, Block
 from data_tools.engines.blockworld.landmarks import Landmark
 from data_tools.engines.blockworld.noise import Dice, salted
 from data_tools.engines.blockworld.world import CLOUD_CELLS, World, assemble_world
@@ -13,11 +13,6 @@ SIDES = (1, 16)
 """Fewest and most rooms along x and z."""
 PITCH = 7
 """Blocks from the middle of one room to the next: five inside, and a wall on either side."""
-_COLOURS = (
-    "white", "orange", "magenta", "light_blue", "yellow", "lime", "pink", "cyan", "purple", "blue", "green", "red",
-    "black",
-)  # fmt: skip
-"""Wools that are told apart at a glance."""
 _GROUND = 2
 _WALL = 4
 _AIR = 3  # above the walls, so that the map holds whoever jumps
@@ -48,7 +43,7 @@ def build_rooms(seed: int, side: int) -> World:
     grid = np.moveaxis(np.mgrid[:size, :size], 0, -1)
     landmarks = []
     for x, z in np.ndindex(side, side):
-        wools = dice.shuffled([Block.WOOL + list(WOOL_COLOURS).index(name) for name in _COLOURS])
+        wools = dice.shuffled(DISTINCT_WOOLS)
         part = (slice(x * PITCH, (x + 1) * PITCH), slice(z * PITCH, (z + 1) * PITCH))
         room, places = blocks[part], grid[part]
         room[:, :, 1] = wools[0]

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from mstv.data.results.card import Part
 from mstv.data.results.layout import ACTION_FILE
-from mstv.data.results.parquet_table import METADATA, read_table, write_table
+from mstv.data.results.parquet_table import METADATA, make_table, read_table, write_table
 from mstv.data.results.series_summary import WindowMean
 from mstv.errors import UserError
 
@@ -61,10 +61,7 @@ def action_rows(episode: str, series: ActionSeries, scores: dict[tuple[str, str]
     metric, name, value = zip(*known, strict=True) if known else ((), (), ())
     constant = [[one] * len(known) for one in (episode, series, num_frames)]
     columns = (constant[0], constant[1], metric, name, value, constant[2])
-    return pa.Table.from_arrays(
-        [pa.array(column, kind) for column, kind in zip(columns, ACTION_SCORES.types, strict=True)],
-        schema=ACTION_SCORES,
-    )
+    return make_table(ACTION_SCORES, columns)
 
 
 def write_actions(folder: Path, table: pa.Table) -> None:

@@ -1,6 +1,8 @@
 """One table in a parquet file of ours: its columns and its schema version are checked on both sides."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,6 +12,12 @@ from mstv.errors import UserError
 
 METADATA = {"schema_version": str(SCHEMA_VERSION), "created_by": MAKER}
 """Stands in the schema of every table."""
+
+
+def make_table(schema: pa.Schema, columns: Iterable[Any]) -> pa.Table:
+    """A table of `schema` from its columns, in its order, each a sequence or an array."""
+    arrays = [pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def write_table(path: Path, table: pa.Table, schema: pa.Schema) -> None:

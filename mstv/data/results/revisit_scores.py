@@ -13,7 +13,7 @@ from pydantic import Field
 
 from mstv.data.results.card import Part
 from mstv.data.results.layout import REVISIT_SCORE_FILE, REVISIT_SCORE_PARTS
-from mstv.data.results.parquet_table import METADATA, check_columns, read_table, write_table
+from mstv.data.results.parquet_table import METADATA, check_columns, make_table, read_table, write_table
 from mstv.data.results.scores import Series
 from mstv.errors import UserError
 
@@ -80,10 +80,7 @@ def revisit_rows(
     """Rows of `REVISIT_SCORES` for one metric, reference and series of an episode; join them with pa.concat_tables."""
     names = [[name] * len(frame) for name in (episode, metric, reference, series)]
     columns = (names[0], frame, earlier, *names[1:], value.astype(np.float64))
-    return pa.Table.from_arrays(
-        [pa.array(column, kind) for column, kind in zip(columns, REVISIT_SCORES.types, strict=True)],
-        schema=REVISIT_SCORES,
-    )
+    return make_table(REVISIT_SCORES, columns)
 
 
 def write_episode_revisits(folder: Path, episode: str, table: pa.Table) -> None:

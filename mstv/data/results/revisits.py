@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from jaxtyping import Int
 
 from mstv.data.results.layout import REVISIT_FILE
-from mstv.data.results.parquet_table import METADATA, read_table, write_table
+from mstv.data.results.parquet_table import METADATA, make_table, read_table, write_table
 from mstv.errors import UserError
 
 REVISITS = pa.schema(
@@ -33,8 +33,7 @@ def write_revisits(folder: Path, first_seen: dict[str, Int[np.ndarray, " T"]], c
     for episode, earliest in first_seen.items():
         frame = np.arange(context_frames, len(earliest))
         columns = ([episode] * len(frame), frame, earliest[context_frames:])
-        arrays = [pa.array(column, kind) for column, kind in zip(columns, REVISITS.types, strict=True)]
-        tables.append(pa.Table.from_arrays(arrays, schema=REVISITS))
+        tables.append(make_table(REVISITS, columns))
     write_table(folder / REVISIT_FILE, pa.concat_tables(tables), REVISITS)
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from mstv.data.results.card import Card, GroundTruth
 from mstv.data.results.layout import CARD, SCORE_FILE, SCORE_PARTS, SUMMARY
-from mstv.data.results.parquet_table import METADATA, check_columns, read_table, write_table
+from mstv.data.results.parquet_table import METADATA, check_columns, make_table, read_table, write_table
 from mstv.errors import UserError
 
 Series = Literal["generated", "upper_bound", "lower_bound"]
@@ -51,9 +51,7 @@ def episode_scores(
     """Rows of `SCORES` for one metric, ground truth and series of an episode; join them with pa.concat_tables."""
     constant = [[name] * len(value) for name in (episode, metric, ground_truth, series)]
     columns = (constant[0], frame, horizon, *constant[1:], value.astype(np.float64))
-    return pa.Table.from_arrays(
-        [pa.array(column, kind) for column, kind in zip(columns, SCORES.types, strict=True)], schema=SCORES
-    )
+    return make_table(SCORES, columns)
 
 
 def write_episode_scores(folder: Path, episode: str, table: pa.Table) -> None:
