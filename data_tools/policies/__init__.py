@@ -7,6 +7,7 @@ from typing import Any
 
 from data_tools.engine_process import ActionRange
 from data_tools.policies.explore_return import EXPLORE_FRAMES, ExploreReturn
+from data_tools.policies.free_walk import FreeWalk
 from data_tools.policies.look_back import LOOK_BACK_GAPS, LOOK_FRAMES, LookBack
 from data_tools.policies.loop_walk import LoopWalk
 from data_tools.policies.policy import FORWARD, TURN_LEFT, TURN_RIGHT, VECTOR_COLUMNS, WALK_ACTIONS, Policy
@@ -23,6 +24,7 @@ __all__ = [
     "TURN_LEFT",
     "TURN_RIGHT",
     "ExploreReturn",
+    "FreeWalk",
     "LookBack",
     "LoopWalk",
     "Policy",
@@ -33,6 +35,7 @@ __all__ = [
 
 POLICIES: dict[str, type[Policy]] = {
     "loopwalk": LoopWalk,
+    "free-walk": FreeWalk,
     "random": RandomExplorer,
     "uniform": Uniform,
     "explore-return": ExploreReturn,

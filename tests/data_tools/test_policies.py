@@ -10,6 +10,7 @@ from data_tools.policies import (
     TURN_LEFT,
     TURN_RIGHT,
     ExploreReturn,
+    FreeWalk,
     LookBack,
     LoopWalk,
     RandomExplorer,
@@ -102,7 +103,7 @@ def test_vector_explorer_stays_in_range_and_moves_the_camera_smoothly():
 
 
 def test_policies_refuse_bad_arguments_and_need_a_reset():
-    others = {"explore-return": ExploreReturn, "look-back": LookBack}
+    others = {"free-walk": FreeWalk, "explore-return": ExploreReturn, "look-back": LookBack}
     assert dict(POLICIES) == {"loopwalk": LoopWalk, "random": RandomExplorer, "uniform": Uniform, **others}
     for make in (lambda: LoopWalk(hold=0), lambda: RandomExplorer("keys"), lambda: RandomExplorer(speed=0.0)):
         with pytest.raises(ValueError):
