@@ -160,9 +160,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--policy",
         choices=sorted(POLICIES),
         help="loopwalk: bundles of steps and turns that keep coming back, discrete; free-walk: the same without steps "
-        "that it has seen to lead nowhere, for small closed worlds; random: an explorer, discrete or vector; uniform: anything the engine takes, drawn evenly; explore-return: explores for 256 frames, then walks "
-        "back; look-back: looks at a place, away for 8 to 512 frames by the episode's number, and back; both discrete, "
-        "for the protocols of `mstv evaluate` of these names (default: loopwalk; uniform for gym:ID)",
+        "that it has seen to lead nowhere, for small closed worlds; random: an explorer, discrete or vector; uniform: "
+        "anything the engine takes, drawn evenly; explore-return: explores for 256 frames, then walks back; look-back: "
+        "looks at a place, away for 8 to 512 frames by the episode's number, and back; both discrete, for protocols of "
+        "`mstv evaluate` of these names (default: loopwalk; uniform for gym:ID)",
     )
     parser.add_argument(
         "--hold",

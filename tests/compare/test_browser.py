@@ -115,14 +115,16 @@ def test_videos_play_within_one_frame_of_each_other(opened: Any) -> None:
     opened.locator("#scrub").fill("0")
     opened.evaluate(WATCH)
     opened.locator("#play").click()
-    opened.wait_for_function(f"mstv.player.frame() >= {END - 10}")
+    # Half way: the rest is time for this process to act in before the video ends, when keys mean something else.
+    opened.wait_for_function(f"mstv.player.frame() >= {END // 2}")
     assert opened.locator("#play").get_attribute("aria-label") == "Pause"
+    opened.keyboard.press("Space")  # the button has the focus: a click on it
+    assert opened.locator("#play").get_attribute("aria-label") == "Play"
     samples = np.array(opened.evaluate("samples"))
     apart = np.ptp(samples, axis=1)
     print(f"{len(samples)} repaints; apart by 0, 1, 2, ... frames: {np.bincount(apart)}")
-    assert samples.max() > END - 20 and len(np.unique(samples)) > 40  # they moved
+    assert samples.max() > END // 2 - 10 and len(np.unique(samples)) > 25  # they moved
     assert (apart <= 1).mean() > 0.95
-    opened.keyboard.press("Space")  # the button has the focus: a click on it
     frame = told_frame(opened)
     assert shown_frames(opened) == [frame] * 4
     opened.wait_for_timeout(300)

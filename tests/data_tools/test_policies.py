@@ -102,10 +102,52 @@ def test_vector_explorer_stays_in_range_and_moves_the_camera_smoothly():
     assert np.ptp(np.array(poses)[:, [0, 2]], axis=0).max() > 5
 
 
+def walk_rooms(policy, frames=1024):
+    """Actions (T - 1,) and poses (T, 5) of a walk in four closed rooms."""
+    env = BlockWorldEnv(size=1, world=3, rooms=2, frames_per_action=1)
+    policy.reset(np.random.default_rng(5))
+    _, info = env.reset(seed=0)
+    actions, poses = [], [info["pose"]]
+    for _ in range(frames - 1):
+        actions.append(policy.act(info))
+        info = env.step(actions[-1])[4]
+        poses.append(info["pose"])
+    return np.array(actions), np.array(poses)
+
+
+def test_free_walk_tries_each_barred_step_once_and_takes_all_others():
+    actions, poses = walk_rooms(FreeWalk(hold=1))
+    still = (poses[1:] == poses[:-1]).all(1)
+    barred = {tuple(pose) for pose in poses[:-1][still]}
+    assert len(barred) == still.sum() == 8, "two walls without a door in each of four rooms, each met once"
+    assert len(np.unique(poses, axis=0)) == 16
+    assert (actions[still] == FORWARD).all()
+    # Turns and steps between them are those of LoopWalk, less the steps that were left out.
+    published = LoopWalk(hold=1)
+    published.reset(np.random.default_rng(5))
+    drawn = iter(published.act() for _ in range(10_000))
+    for action in actions:
+        skipped = next(word for word in drawn if word == action or word != FORWARD)
+        assert skipped == action
+    assert (walk_rooms(LoopWalk(hold=1))[1][1:] == walk_rooms(LoopWalk(hold=1))[1][:-1]).all(1).mean() > 0.4
+
+
+def test_free_walk_is_the_published_walk_where_poses_are_not_told():
+    free, published = FreeWalk(hold=2), LoopWalk(hold=2)
+    for policy in (free, published):
+        policy.reset(np.random.default_rng(1))
+    assert [free.act({}) for _ in range(500)] == [published.act() for _ in range(500)]
+
+
 def test_policies_refuse_bad_arguments_and_need_a_reset():
     others = {"free-walk": FreeWalk, "explore-return": ExploreReturn, "look-back": LookBack}
     assert dict(POLICIES) == {"loopwalk": LoopWalk, "random": RandomExplorer, "uniform": Uniform, **others}
-    for make in (lambda: LoopWalk(hold=0), lambda: RandomExplorer("keys"), lambda: RandomExplorer(speed=0.0)):
+    for make in (
+        lambda: LoopWalk(hold=0),
+        lambda: FreeWalk(hold=0),
+        lambda: RandomExplorer("keys"),
+        lambda: RandomExplorer(speed=0.0),
+    ):
         with pytest.raises(ValueError):
             make()
     for policy in (LoopWalk(), RandomExplorer()):
