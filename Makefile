@@ -28,11 +28,14 @@ install: $(INSTALLED) ## create .venv with pinned dependencies
 demo: $(INSTALLED) ## the whole pipeline, from recording to a page with videos and curves; resumes
 	@$(BIN)/mstv demo --out $(DEMO)
 
+# Two tests at a time, those of a file one after the other: they share what the file makes.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+
 test: $(INSTALLED) ## the test suite without slow tests
-	$(BIN)/python -m pytest -m "not slow and not gpu" --durations=30
+	$(PYTEST) -m "not slow and not gpu" --durations=30
 
 test-all: $(INSTALLED) ## the test suite with slow tests
-	$(BIN)/python -m pytest -m "not gpu" --durations=60
+	$(PYTEST) -m "not gpu" --durations=60
 
 check: $(INSTALLED) ## linter, formatting and types
 	$(BIN)/ruff check .

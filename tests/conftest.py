@@ -1,8 +1,12 @@
 """Options and fixtures that the whole suite shares."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Tests run side by side, on models too small to share among threads. Before anything loads torch, and for subprocesses.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 DEFAULT_REFERENCE = Path(__file__).parent / "reference"
 
