@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from data_tools.episode import RawEpisodes
-from experiments.loopwalk import figure, probe, reach, run, table
+from experiments.loopwalk import figure, frames, probe, reach, run, table
 from experiments.loopwalk import make_set as command
 from experiments.loopwalk.frozen_set import FrozenSet, FrozenSplit, read_sets, write_sets
 from experiments.loopwalk.rows import CONTEXT, HERE, ROWS, Row
@@ -182,11 +182,18 @@ def test_the_whole_benchmark_runs_and_resumes(
     assert (tmp_path / "index.html").is_file()
     figure.draw(found, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    shown = frames.read_frames(tmp_path / "runs", 1)
+    assert list(shown) == ["recorded", "coarse to fine"] and all(len(video) == 33 for video in shown.values())
+    decoded = [video.astype(int) for video in shown.values()]
+    assert np.abs(decoded[0][0] - decoded[1][0]).mean() < np.abs(decoded[0][8] - decoded[1][8]).mean()
+    frames.draw(shown, tmp_path / "frames.png")
+    with pytest.raises(UserError, match=r"--episode 2: .* has 2 episodes"):
+        frames.read_frames(tmp_path / "runs", 2)
     module, _ = load_diffusion(tmp_path / "runs" / "coarse_to_fine-isolated-0" / "checkpoints" / "last.ckpt")
     probed = probe.probe(module, LatentStore(tmp_path / "latents"), "validation", 32)
-    assert probed["frames"].sum() == 32 * 8 and probed["frames"].all()
+    assert probed["frames"].sum() == 32 * 8 and probed["frames"][1:3].all()  # recent and remembered
     # After four steps the context does not matter yet.
-    assert (probed["own"] < 1).all() and (probed["foreign"] < 1).all()
+    assert (probed["own"][1:3] < 1).all() and (probed["foreign"][1:3] < 1).all()
     capfd.readouterr()
     code, said = run.main(arguments), capfd.readouterr()
     assert code == 0, said.err
