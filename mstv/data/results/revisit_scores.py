@@ -13,7 +13,7 @@ from pydantic import Field
 
 from mstv.data.results.card import Part
 from mstv.data.results.layout import REVISIT_SCORE_FILE, REVISIT_SCORE_PARTS
-from mstv.data.results.parquet_table import METADATA, check_columns, make_table, read_table, write_table
+from mstv.data.results.parquet_table import METADATA, ScoreTable, make_table, write_table
 from mstv.data.results.scores import Series
 from mstv.errors import UserError
 
@@ -78,8 +78,7 @@ def revisit_rows(
     value: Float[np.ndarray, " P"],
 ) -> pa.Table:
     """Rows of `REVISIT_SCORES` for one metric, reference and series of an episode; join them with pa.concat_tables."""
-    names = [[name] * len(frame) for name in (episode, metric, reference, series)]
-    columns = (names[0], frame, earlier, *names[1:], value.astype(np.float64))
+    columns = (episode, frame, earlier, metric, reference, series, value.astype(np.float64))
     return make_table(REVISIT_SCORES, columns)
 
 
@@ -89,11 +88,7 @@ def write_episode_revisits(folder: Path, episode: str, table: pa.Table) -> None:
     Raises:
         UserError: the table does not have the columns and values of `REVISIT_SCORES`, or rows of another episode.
     """
-    path = folder / REVISIT_SCORE_PARTS / f"{episode}.parquet"
-    _check(table, path)
-    if set(pc.unique(table["episode"]).to_pylist()) - {episode}:
-        raise UserError(f"{path}: column episode must hold {episode} alone: write one episode at a time")
-    write_table(path, table, REVISIT_SCORES)
+    _TABLE.write_part(folder, episode, table)
 
 
 def read_episode_revisits(folder: Path, episode: str) -> pa.Table:
@@ -102,8 +97,7 @@ def read_episode_revisits(folder: Path, episode: str) -> pa.Table:
     Raises:
         UserError: as `read_revisit_scores`.
     """
-    path = folder / REVISIT_SCORE_PARTS / f"{episode}.parquet"
-    return _read(path) if path.is_file() else REVISIT_SCORES.empty_table()
+    return _TABLE.read_part(folder, episode) or REVISIT_SCORES.empty_table()
 
 
 def merge_revisit_scores(folder: Path, episodes: tuple[str, ...], metrics: Sequence[str]) -> pa.Table:
@@ -125,7 +119,7 @@ def merge_revisit_scores(folder: Path, episodes: tuple[str, ...], metrics: Seque
     if any(part.num_rows for part in added) or not path.is_file():
         write_table(path, pa.concat_tables([before, *added]), REVISIT_SCORES)
     shutil.rmtree(folder / REVISIT_SCORE_PARTS, ignore_errors=True)
-    return _read(path)
+    return _TABLE.read(path)
 
 
 def read_revisit_scores(folder: Path) -> pa.Table:
@@ -135,24 +129,17 @@ def read_revisit_scores(folder: Path) -> pa.Table:
         UserError: damaged, of another version, with other columns or impossible values.
     """
     path = folder / REVISIT_SCORE_FILE
-    return _read(path) if path.is_file() else REVISIT_SCORES.empty_table()
+    return _TABLE.read(path) if path.is_file() else REVISIT_SCORES.empty_table()
 
 
-def _read(path: Path) -> pa.Table:
-    table = read_table(path, REVISIT_SCORES)
-    _check(table, path)
-    return table
-
-
-def _check(table: pa.Table, path: Path) -> None:
-    """Raise UserError unless `table` has the columns and types of `REVISIT_SCORES` and possible values."""
-    check_columns(table, path, REVISIT_SCORES)
-    for name, allowed in (("reference", get_args(Reference)), ("series", get_args(Series))):
-        if unknown := set(pc.unique(table[name]).to_pylist()) - set(allowed):
-            raise UserError(f"{path}: column {name} holds {unknown}, allowed are {', '.join(allowed)}")
-    if not table.num_rows:
-        return
-    if not pc.all(pc.is_finite(table["value"])).as_py():
-        raise UserError(f"{path}: column value is not finite: cap identical frames at 100 dB")
+def _check_visits(table: pa.Table, path: Path) -> None:
     if pc.min(table["earlier"]).as_py() < 0 or not pc.all(pc.less(table["earlier"], table["frame"])).as_py():
         raise UserError(f"{path}: column earlier is not between 0 and column frame: delete it and evaluate again")
+
+
+_TABLE = ScoreTable(
+    REVISIT_SCORES,
+    REVISIT_SCORE_PARTS,
+    {"reference": get_args(Reference), "series": get_args(Series)},
+    _check_visits,
+)

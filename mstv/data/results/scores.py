@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from mstv.data.results.card import Card, GroundTruth
 from mstv.data.results.layout import CARD, SCORE_FILE, SCORE_PARTS, SUMMARY
-from mstv.data.results.parquet_table import METADATA, check_columns, make_table, read_table, write_table
+from mstv.data.results.parquet_table import METADATA, ScoreTable, make_table, write_table
 from mstv.errors import UserError
 
 Series = Literal["generated", "upper_bound", "lower_bound"]
@@ -49,8 +49,7 @@ def episode_scores(
     value: Float[np.ndarray, " T"],
 ) -> pa.Table:
     """Rows of `SCORES` for one metric, ground truth and series of an episode; join them with pa.concat_tables."""
-    constant = [[name] * len(value) for name in (episode, metric, ground_truth, series)]
-    columns = (constant[0], frame, horizon, *constant[1:], value.astype(np.float64))
+    columns = (episode, frame, horizon, metric, ground_truth, series, value.astype(np.float64))
     return make_table(SCORES, columns)
 
 
@@ -60,11 +59,7 @@ def write_episode_scores(folder: Path, episode: str, table: pa.Table) -> None:
     Raises:
         UserError: the table does not have the columns and values of `SCORES`, or rows of another episode.
     """
-    path = folder / SCORE_PARTS / f"{episode}.parquet"
-    _check_scores(table, path)
-    if pc.unique(table["episode"]).to_pylist() != [episode]:
-        raise UserError(f"{path}: column episode must hold {episode} alone: write one episode at a time")
-    write_table(path, table, SCORES)
+    _TABLE.write_part(folder, episode, table)
 
 
 def read_episode_scores(folder: Path, episode: str) -> pa.Table | None:
@@ -73,8 +68,7 @@ def read_episode_scores(folder: Path, episode: str) -> pa.Table | None:
     Raises:
         UserError: as `read_scores`.
     """
-    path = folder / SCORE_PARTS / f"{episode}.parquet"
-    return _read(path) if path.is_file() else None
+    return _TABLE.read_part(folder, episode)
 
 
 def merge_scores(folder: Path) -> pa.Table:
@@ -109,7 +103,7 @@ def read_scores(folder: Path) -> pa.Table:
     """
     if not (folder / SCORE_FILE).is_file():
         raise half_written(folder)
-    return _read(folder / SCORE_FILE)
+    return _TABLE.read(folder / SCORE_FILE)
 
 
 def episode_curves(scores: pa.Table, metric: str, ground_truth: GroundTruth, series: Series) -> EpisodeCurves | None:
@@ -150,19 +144,11 @@ def half_written(folder: Path) -> Incomplete:
     )
 
 
-def _read(path: Path) -> pa.Table:
-    table = read_table(path, SCORES)
-    _check_scores(table, path)
-    return table
-
-
-def _check_scores(table: pa.Table, path: Path) -> None:
-    """Raise UserError unless `table` has the columns and types of `SCORES` and possible values."""
-    check_columns(table, path, SCORES)
-    for name, allowed in (("ground_truth", get_args(GroundTruth)), ("series", get_args(Series))):
-        if unknown := set(pc.unique(table[name]).to_pylist()) - set(allowed):
-            raise UserError(f"{path}: column {name} holds {unknown}, allowed are {', '.join(allowed)}")
-    if not pc.all(pc.is_finite(table["value"])).as_py():
-        raise UserError(f"{path}: column value is not finite: cap identical frames at 100 dB")
-    if table.num_rows and pc.min(table["horizon"]).as_py() < 1:
+def _check_horizons(table: pa.Table, path: Path) -> None:
+    if pc.min(table["horizon"]).as_py() < 1:
         raise UserError(f"{path}: column horizon is below 1: leave context frames out")
+
+
+_TABLE = ScoreTable(
+    SCORES, SCORE_PARTS, {"ground_truth": get_args(GroundTruth), "series": get_args(Series)}, _check_horizons
+)
