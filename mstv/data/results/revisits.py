@@ -32,8 +32,7 @@ def write_revisits(folder: Path, first_seen: dict[str, Int[np.ndarray, " T"]], c
     tables = [REVISITS.empty_table()]
     for episode, earliest in first_seen.items():
         frame = np.arange(context_frames, len(earliest))
-        columns = ([episode] * len(frame), frame, earliest[context_frames:])
-        tables.append(make_table(REVISITS, columns))
+        tables.append(make_table(REVISITS, (episode, frame, earliest[context_frames:])))
     write_table(folder / REVISIT_FILE, pa.concat_tables(tables), REVISITS)
 
 
