@@ -2,9 +2,9 @@
 
 python -m benchmarks.compare_page --json benchmarks/results/compare_page.json
 
-Makes synthetic runs (6 runs, 8 episodes of 1024 frames at 128x128, unless told otherwise), writes their page, and opens
-it several times in a fresh browser. Milliseconds since the navigation began, then since the page was scrolled to the
-wall of videos. Needs the playwright package and chromium.
+Makes synthetic runs (6 runs, 8 episodes of 1024 frames at 128x128, with three coarse levels, unless told otherwise),
+writes their page, and opens it several times in a fresh browser. Milliseconds since the navigation began, then since
+the page was scrolled to the wall of videos. Needs the playwright package and chromium.
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--episodes", type=int, default=8)
     parser.add_argument("--frames", type=int, default=1024)
     parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--coarse-levels", type=int, default=3, help="levels with videos of their own")
     parser.add_argument("--openings", type=int, default=5)
     parser.add_argument("--embed", action="store_true", help="videos in the page")
     parser.add_argument("--folder", type=Path, help="of the runs; found there, they are used again")
@@ -93,6 +94,7 @@ def main(argv: list[str] | None = None) -> None:
         for number, run in enumerate(runs):
             if not run.is_dir():
                 options: dict[str, Any] = {"context": arguments.frames // 4, "training_rows": 500, "revisits": True}
+                options["coarse_levels"] = tuple(range(1, arguments.coarse_levels + 1))
                 make_run(run, 0.5 * number, truths=("raw", "decoded"), **shape, **options)
         page = folder / "page.html"
         began = time.perf_counter()
@@ -102,6 +104,7 @@ def main(argv: list[str] | None = None) -> None:
         result = {
             "runs": arguments.runs,
             **shape,
+            "coarse_levels": arguments.coarse_levels,
             "embedded": arguments.embed,
             "page_megabytes": page.stat().st_size / 1e6,
             "video_megabytes": sum(video.stat().st_size for video in folder.glob("run-*/**/*.mp4")) / 1e6,

@@ -84,7 +84,7 @@ def make_run(
     drift: bool = False,
     **changes: object,
 ) -> Path:
-    """A whole run; `quality` is added to its PSNR, `changes` are fields of its card.
+    """A whole run; `quality` is added to its PSNR, `changes` are fields of its card, whose `coarse_levels` have videos.
 
     With `drift`, it also has metrics of which lower values, or those near zero, are better, and FID. With `revisits`,
     the last eight frames of every episode show again what its first eight did, and are scored as such.
@@ -151,8 +151,10 @@ def make_run(
                     value = (-1 if name == "sharpness" else 1) * 10 ** (-psnr / 20)
                     tables.append(results.episode_scores(episode, frame, horizon, name, truth, series, value))
         results.write_episode_scores(evaluation, episode, pa.concat_tables(tables))
-    for name, noise in ((results.VIDEOS, 0.1), (results.TRUTH, 0.0)) if videos else ():
-        first, *others = [evaluation / name / f"{episode}.mp4" for episode in episodes]
+    folders = {evaluation / results.VIDEOS: 0.1, evaluation / results.TRUTH: 0.0}
+    folders |= {results.level_folder(evaluation, level): 0.1 + level for level in card.coarse_levels}
+    for shown, noise in folders.items() if videos else ():
+        first, *others = [shown / f"{episode}.mp4" for episode in episodes]
         write_video(first, end, size, noise, seed=0)
         for other in others:  # encoding takes long, and nobody looks
             shutil.copyfile(first, other)

@@ -53,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Generate what is missing, score what is not scored, and write the table, the files and the plot."""
     from mstv.cli.generation import roll_out
+    from mstv.cli.level_videos import write_level_videos
     from mstv.cli.rollout_preparation import prepared
     from mstv.cli.runtime import Rank
     from mstv.cli.scoring import Scoring, load_metrics
@@ -69,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         # A resumed rollout has no honest wall clock, nor has one that ranks shared.
         seconds = time.monotonic() - started if fresh else None
         scoring.score_own()
+        write_level_videos(job)
         if rank.index:
             count = f"{len(job.keys)} episode{'s' * (len(job.keys) != 1)}"
             print(f"{job.folder}: rank {rank.index} has scored its {count}; rank 0 merges")

@@ -26,6 +26,9 @@ from mstv.rollout.generate import Rollout, RolloutState
 SAVE_SECONDS = 10.0
 """What an interrupt loses at most of a rollout, besides one step."""
 
+Streams = dict[int, list[NpyStream]]
+"""Of each level that is kept, level 0 first, the files of the batch's episodes."""
+
 
 def roll_out(job: RolloutJob) -> None:
     """Generate, decode and write the episodes that are not complete yet."""
@@ -89,8 +92,9 @@ class _Batch:
             videos = stack.enter_context(rollout_videos(job, self.keys))
             if not num_frames:
                 self._add_context(streams)
-            for first in range(0, streams[0].num_rows, DECODED_AT_ONCE):
-                rows = [stream.read(first, first + DECODED_AT_ONCE) for stream in streams]
+            finest = streams[0]
+            for first in range(0, finest[0].num_rows, DECODED_AT_ONCE):
+                rows = [stream.read(first, first + DECODED_AT_ONCE) for stream in finest]
                 videos.add(torch.from_numpy(np.stack(rows)))
             saved_at = time.monotonic()
             with job.runtime.autocast():
@@ -98,16 +102,22 @@ class _Batch:
                     bar.update(task, description=f"{title}, step {state.num_done}/{rollout.num_steps}")
                     count = finished.latents.shape[1]
                     if count:
-                        for stream, latents in zip(streams, finished.latents.cpu().numpy(), strict=True):
-                            stream.append(latents)
+                        levels = rollout.finished_levels(state, finished)
+                        for level, of_level in streams.items():
+                            latents = levels[level]
+                            assert latents is not None, "see Plan.coarse_levels"
+                            for stream, rows in zip(of_level, latents.cpu().numpy(), strict=True):
+                                stream.append(rows)
                         videos.add(finished.latents)
                         bar.advance(task, len(self.keys) * count)
                     if time.monotonic() - saved_at > SAVE_SECONDS:
                         self._save(state, streams)
                         saved_at = time.monotonic()
-            for stream in streams:
-                stream.finish()
-        self.state_path.unlink(missing_ok=True)
+            # Who is killed from here on finds no level 0, and begins anew, or all that there is.
+            self.state_path.unlink(missing_ok=True)
+            for level in sorted(streams, reverse=True):
+                for stream in streams[level]:
+                    stream.finish()
 
     def _state(self, rollout: Rollout) -> tuple[RolloutState, int]:
         """The state to go on from, and the frames (context included) that are written; (a new one, 0) if none."""
@@ -132,22 +142,26 @@ class _Batch:
         # Another batch size or number of processes groups episodes differently: such a batch begins anew.
         return saved if saved.get("keys") == self.keys else None
 
-    def _streams(self, num_frames: int, stack: ExitStack) -> list[NpyStream]:
-        store = self.job.store
-        shape = (self.job.card.end_frame, *store.levels.grid(0), store.channels)
-        streams = []
-        for key in self.keys:
-            streams.append(NpyStream(self.job.latents_path(key), shape, np.dtype("float32"), num_frames))
-            stack.callback(streams[-1].close)
+    def _streams(self, num_frames: int, stack: ExitStack) -> Streams:
+        job, streams = self.job, Streams()
+        for level in (0, *job.card.coarse_levels):
+            shape, streams[level] = job.latents_shape(level), []
+            for key in self.keys:
+                stream = NpyStream(job.latents_path(key, level), shape, np.dtype("float32"), num_frames)
+                stack.callback(stream.close)
+                streams[level].append(stream)
         return streams
 
-    def _add_context(self, streams: list[NpyStream]) -> None:
-        for key, stream in zip(self.keys, streams, strict=True):
-            stream.append(self.job.store.read(key, 0, slice(self.job.card.context_frames)).astype(np.float32))
+    def _add_context(self, streams: Streams) -> None:
+        frames = slice(self.job.card.context_frames)
+        for level, of_level in streams.items():
+            for key, stream in zip(self.keys, of_level, strict=True):
+                stream.append(self.job.store.read(key, level, frames).astype(np.float32))
 
-    def _save(self, state: RolloutState, streams: list[NpyStream]) -> None:
-        for stream in streams:
-            stream.flush()
+    def _save(self, state: RolloutState, streams: Streams) -> None:
+        for of_level in streams.values():
+            for stream in of_level:
+                stream.flush()
         saved = {"keys": self.keys, "latents": state.latents, "num_done": state.num_done}
         with atomic_path(self.state_path) as temporary:
-            torch.save({**saved, "num_frames": streams[0].num_rows}, temporary)
+            torch.save({**saved, "num_frames": streams[0][0].num_rows}, temporary)

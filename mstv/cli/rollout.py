@@ -98,6 +98,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-size", type=at_least(1), default=8, metavar="N", help="episodes generated at once (default: 8)"
     )
     parser.add_argument(
+        "--level-videos",
+        type=at_least(0),
+        default=8,
+        metavar="N",
+        help="first N episodes of which each coarser level of the rollout is decoded alone, too, as a video beside the "
+        "others; more may be asked for later; 0: none (default: 8)",
+    )
+    parser.add_argument(
         "--compile", action="store_true", help="torch.compile the denoiser: a minute first, then faster on GPUs"
     )
     parser.add_argument(
@@ -113,11 +121,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Generate what is not there yet."""
     from mstv.cli.generation import roll_out
+    from mstv.cli.level_videos import write_level_videos
     from mstv.cli.rollout_preparation import prepared
 
     with prepared(arguments) as job:
-        there = all(map(job.videos_complete, job.keys))
+        there = all(map(job.videos_complete, job.keys)) and not job.lacking_level_videos()
         roll_out(job)
+        write_level_videos(job)
     print(f"{job.folder}: {'already there: ' if there else ''}{_summary(job)}")
     return 0
 

@@ -14,7 +14,7 @@ from mstv.cli.rollout_job import LATENTS, VIDEO_FOLDERS, RolloutJob
 from mstv.cli.runtime import Rank, runtime_of
 from mstv.data.episode_locks import held_episodes
 from mstv.data.latent_shards import LatentStore
-from mstv.data.results import CONFIG, Card, PlanNote, begin_evaluation, evaluation_folder
+from mstv.data.results import CONFIG, Card, PlanNote, begin_evaluation, evaluation_folder, level_folder
 from mstv.data.schema import TOKENIZER_COPY, read_manifest
 from mstv.data.temporary_files import sweep
 from mstv.diffusion.module import DiffusionModule, load_diffusion
@@ -87,6 +87,7 @@ def prepared(arguments: argparse.Namespace, scored: bool = False) -> Iterator[Ro
         context_refresh=sampling.refresh,
         context_noise=sampling.context_noise,
         plan=PlanNote(family=values.pop("family"), parameters=values),
+        coarse_levels=plan.coarse_levels,
         attention=module.denoiser.attention,
         max_tokens_per_step=max(merged.num_tokens),
         token_evaluations_per_frame=sampling.token_evaluations(merged, module.denoiser.attention),
@@ -105,12 +106,14 @@ def prepared(arguments: argparse.Namespace, scored: bool = False) -> Iterator[Ro
         torch_version=torch.__version__,
     )
     folder = evaluation_folder(arguments.run, settings.name)
-    begin_evaluation(folder, card)
+    card = card.model_copy(update={"coarse_levels": begin_evaluation(folder, card).coarse_levels})
     rank = Rank.of_environment()
     mine = range(rank.index, len(keys), rank.count)
     with held_episodes(folder, mine):
         for part in (".", LATENTS, *VIDEO_FOLDERS):
             sweep(folder / part)
+        for level in card.coarse_levels:
+            sweep(level_folder(folder, level))
         if arguments.compile:
             module.compile_blocks()
         yield RolloutJob(
@@ -124,6 +127,7 @@ def prepared(arguments: argparse.Namespace, scored: bool = False) -> Iterator[Ro
             frames_folder=frames_folder,
             frames=frames,
             batch_size=arguments.batch_size,
+            num_level_videos=arguments.level_videos,
             runtime=runtime,
         )
 

@@ -22,7 +22,10 @@ from mstv.errors import UserError
 
 TEMPLATES = Path(__file__).parent / "templates"
 STYLES = ("page.css", "tables.css", "wall.css")
-SCRIPTS = ("runs.js", "tables.js", "strips.js", "player.js", "revisits.js", "keys.js", "chart_style.js", "charts.js")
+SCRIPTS = (
+    *("runs.js", "tables.js", "strips.js", "player.js", "revisits.js", "levels.js", "keys.js"),
+    *("chart_style.js", "charts.js"),
+)
 PIXELATED_BELOW = 200
 """Frames narrower than this many pixels are enlarged without smoothing, so that one sees their pixels."""
 DASHES = ("", "9 3", "9 3 2 3", "3 2", "14 4")
@@ -68,6 +71,7 @@ def write_page(comparison: Comparison, out: Path, title: str | None = None, embe
         costs=costs,
         rows=rows,
         num_training=sum(bool(entry.training.curves) for entry in comparison.entries),
+        levels=any(screen.levels for row in rows for screen in row.screens),
         pixelated=max(comparison.card.image_size) < PIXELATED_BELOW,
         dashes=DASHES,
         shown_at_first=SHOWN_AT_FIRST,

@@ -14,6 +14,17 @@ from mstv.data.results import EpisodeCurves, episode_curves
 
 
 @dataclass(frozen=True)
+class LevelScreen:
+    """What one coarse level of a rollout shows alone."""
+
+    level: int
+    source: str | None
+    """As of a `Screen`."""
+    missing: str
+    """As of a `Screen`."""
+
+
+@dataclass(frozen=True)
 class Screen:
     """One cell of the wall."""
 
@@ -27,6 +38,8 @@ class Screen:
     psnr: list[float]
     """dB of each generated frame against the recorded one; empty for the truth."""
     mean_psnr: float | None = None
+    levels: tuple[LevelScreen, ...] = ()
+    """Coarsest first; empty for the truth, and where the run's evaluation kept none."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +71,11 @@ def wall(comparison: Comparison, page: Path, embed: bool = False) -> list[WallRo
             video = entry.evaluation.video(episode)
             psnr = _episode_values(curves, episode)
             mean = sum(psnr) / len(psnr) if psnr else None
-            screens.append(Screen(entry.label, run, _source(video, page, embed), str(video), psnr, mean))
+            levels = tuple(
+                LevelScreen(level, _source(path, page, embed), str(path))
+                for level, path in reversed(entry.evaluation.level_videos(episode).items())
+            )
+            screens.append(Screen(entry.label, run, _source(video, page, embed), str(video), psnr, mean, levels))
         if any(screen.source for screen in screens):
             rows.append(WallRow(episode, tuple(screens), revisits.get(episode)))
     return rows

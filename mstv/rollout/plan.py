@@ -112,6 +112,18 @@ class Plan:
             counts.append(count)
         return tuple(counts)
 
+    @cached_property
+    def coarse_levels(self) -> tuple[int, ...]:
+        """Levels beyond 0 that every frame has been denoised at when it is complete at level 0."""
+        levels, known, count = range(1, self.num_levels), set[Cell](), 0
+        kept = set(levels)
+        for step, finished in zip(self.steps, self.finished, strict=True):
+            known.update(step.targets)
+            frames = range(self.first_target_frame + count, self.first_target_frame + finished)
+            kept &= {level for level in levels if all((level, frame) in known for frame in frames)}
+            count = finished
+        return tuple(sorted(kept))
+
     def chunks(self, start: int, *, end: int | None = None, limit: int | None = None) -> Chunks:
         """Chunks that roll out from frame `start` at least to `end`, or as far as fits before `limit`.
 

@@ -1,5 +1,7 @@
 """`mstv evaluate`: which metrics, from which weights; resumed, extended, and shared among ranks."""
 
+import json
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -11,10 +13,14 @@ import torch
 
 from mstv.cli import scoring, signs_of_life
 from mstv.cli.main import main
+from mstv.cli.rollout_job import to_uint8
 from mstv.cli.runtime import Rank
+from mstv.data.latent_shards import LatentStore
 from mstv.data.results import Card, Summary, read_scores
+from mstv.data.video import decode_video, encode_video
 from mstv.errors import UserError
 from mstv.metrics import LPIPS, i3d, trunks
+from mstv.tokenizer.module import load_tokenizer
 from tests.cli.conftest import Pipeline
 from tests.metrics.test_distribution import ScriptedI3D
 
@@ -168,6 +174,50 @@ def test_ranks_score_what_one_process_scores(
     assert np.array_equal(one["value"], two["value"])
     assert Summary.read(folder / "summary.json").rollout_seconds is None
     assert not list(folder.glob(".*"))
+
+
+def test_each_level_is_shown_alone(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
+    command = pipeline.evaluate(*TWO, "--protocol", "levels", "--metrics", "psnr")
+    folder = evaluation(pipeline, "levels")
+    assert main([*command, "--level-videos", "0"]) == 0
+    assert not list(folder.glob("levels/**/*.mp4"))
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    first, second = Card.read(folder / "card.json").episodes
+    # More are made later, of what was kept; nothing else is touched.
+    for count, keys in (("1", {first}), ("2", {first, second})):
+        assert main([*command, "--level-videos", count]) == 0
+        assert {path.parts[-2:] for path in folder.glob("levels/*/*.mp4")} == {
+            (level, f"{key}.mp4") for level in "12" for key in keys
+        }
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    store, (tokenizer, _) = LatentStore(pipeline.latents), load_tokenizer(pipeline.latents / "tokenizer.ckpt")
+    for level in (1, 2):
+        made = np.load(folder / "levels" / str(level) / f"{second}.npy")
+        assert np.array_equal(made[:64], store.read(second, level, slice(64)).astype(np.float32))
+        with torch.inference_mode():
+            encode_video(to_uint8(tokenizer.decode(torch.from_numpy(made), level)), pipeline.root / "alone.mp4", 20)
+        paths = (
+            pipeline.root / "alone.mp4",
+            *(folder / name / f"{second}.mp4" for name in (f"levels/{level}", "videos")),
+        )
+        alone, shown, finest = (decode_video(path).astype(float) for path in paths)
+        assert shown.shape == (84, 64, 64, 3)
+        assert np.abs(shown - alone).mean() < 1 < 4 < np.abs(shown - finest).mean()
+    page = pipeline.root / "levels.html"
+    compare = ["compare", str(pipeline.diffusion), "--protocol", "levels", "--out", str(page)]
+    assert main(compare) == 0 and page.read_text().count("levels/2/") == 2
+    # Latents may be deleted where the disk is full; an evaluation of an earlier version has none of it.
+    (folder / "levels" / "1" / f"{first}.npy").unlink()
+    (folder / "levels" / "1" / f"{first}.mp4").unlink()
+    assert main(command) == 0 and not (folder / "levels" / "1" / f"{first}.mp4").exists()
+    assert main(compare) == 0 and f"levels/1/{first}.mp4 does not exist" in page.read_text()
+    earlier = json.loads((folder / "card.json").read_text())
+    del earlier["coarse_levels"]
+    (folder / "card.json").write_text(json.dumps(earlier))
+    shutil.rmtree(folder / "levels")
+    assert main(command) == 0 and "levels: already there" in capsys.readouterr().out
+    assert main(compare) == 0 and 'class="show-levels"' not in page.read_text()
+    assert not (folder / "levels").exists()
 
 
 def test_rank_0_waits_for_who_lives_and_no_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

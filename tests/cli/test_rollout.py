@@ -31,6 +31,7 @@ PLANS: dict[str, dict[str, Any]] = {
     "upscale.Upscale": {"base_num_frames": 2, "num_levels": 2},
     "upscale.RolloutUpscale": {"base_num_frames": 4, "num_levels": 2},
 }
+OF_ONE_LEVEL = ("full_resolution.FullResolution", "framepack.FramePackLatents")
 
 
 def fit(pipeline: Pipeline, run: Path, plan: tuple[str, dict[str, Any]] | None = None, **model: Any) -> None:
@@ -64,6 +65,15 @@ def test_every_plan_rolls_out(name: str, pipeline: Pipeline, tmp_path: Path) -> 
     assert (np.abs(generated[64:]).max((1, 2, 3)) > 0).all()
     card = json.loads((run / "evaluation" / "context64-end81" / "card.json").read_text())
     assert card["plan"]["parameters"] == PLANS[name] and card["attention"] == "isolated"
+    # What each coarse level of the plan shows alone, where it has any.
+    levels = run / "evaluation" / "context64-end81" / "levels"
+    assert [path.name for path in sorted(levels.glob("*"))] == [str(level) for level in card["coarse_levels"]]
+    assert card["coarse_levels"] == ([1, 2] if "FramePack" in name else [1])[: 0 if name in OF_ONE_LEVEL else None]
+    for level in card["coarse_levels"]:
+        (coarse,) = (np.load(path) for path in levels.glob(f"{level}/*.npy"))
+        assert coarse.shape == (81, 4 >> level, 4 >> level, 32) and (np.abs(coarse).max((1, 2, 3)) > 0).all()
+        (video,) = levels.glob(f"{level}/*.mp4")
+        assert len(decode_video(video)) == 81
 
 
 def test_an_interrupted_rollout_resumes_bit_identically(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,15 +101,17 @@ def test_an_interrupted_rollout_resumes_bit_identically(pipeline: Pipeline, monk
     assert len(whole) == 2
     for key, values in whole.items():
         assert np.array_equal(values, stopped[key])
-        for kind in ("videos", "truth", "side_by_side"):
-            a, b = (folder / kind / f"{key}.mp4" for folder in folders)
+        levels = [f"levels/{level}/{key}.{kind}" for level in (1, 2) for kind in ("npy", "mp4")]
+        for name in (*(f"{kind}/{key}.mp4" for kind in ("videos", "truth", "side_by_side")), *levels):
+            a, b = (folder / name for folder in folders)
             assert a.read_bytes() == b.read_bytes()
     # Videos that are lost are made again from the latents.
-    (folders[1] / "videos" / f"{key}.mp4").unlink()
+    lost = (f"videos/{key}.mp4", f"levels/2/{key}.mp4")
+    for name in lost:
+        (folders[1] / name).unlink()
     assert main(command) == 0
-    assert (folders[1] / "videos" / f"{key}.mp4").read_bytes() == a.parents[1].joinpath(
-        "videos", f"{key}.mp4"
-    ).read_bytes()
+    for name in lost:
+        assert (folders[1] / name).read_bytes() == (folders[0] / name).read_bytes()
 
 
 def test_damaged_files_of_an_earlier_try_are_named(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,6 +146,10 @@ def test_two_ranks_make_what_one_process_makes(pipeline: Pipeline, monkeypatch: 
     for key, values in alone.items():
         # A batch of two and two of one may differ in the last bits.
         assert np.allclose(values, shared[key], atol=1e-4)
+        for level in (1, 2):
+            a, b = (pipeline.diffusion / f"evaluation/{name}/levels/{level}/{key}" for name in ("alone", "shared"))
+            assert np.allclose(np.load(a.with_suffix(".npy")), np.load(b.with_suffix(".npy")), atol=1e-4)
+            assert b.with_suffix(".mp4").is_file()
 
 
 def test_beyond_the_recording_actions_are_null(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,13 +46,17 @@ WATCH = """() => {
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("runs")
     options: dict[str, Any] = {"size": 64, "context": CONTEXT, "end": END, "truths": ("raw", "decoded")}
-    first = make_run(folder / "first", 0.0, revisits=True, **options)
+    first = make_run(folder / "first", 0.0, revisits=True, coarse_levels=(1, 2), **options)
     second = make_run(folder / "second", 3.0, seed=1, attention="joint", **options)
-    third = make_run(folder / "third", -2.0, training_rows=0, token_evaluations_per_frame=400.0, **options)
+    more = {"training_rows": 0, "token_evaluations_per_frame": 400.0, "coarse_levels": (1, 2, 3)}
+    third = make_run(folder / "third", -2.0, **more, **options)
     (first / "config.yaml").write_text("seed_everything: 0\nmodel:\n  depth: 4\n")
     (second / "config.yaml").write_text("seed_everything: 1\nmodel:\n  depth: 4\n")
     damaged = results.evaluation_folder(third, "long") / results.VIDEOS / "walk-1.mp4"
     damaged.write_bytes(damaged.read_bytes()[:3000])
+    coarse = results.level_folder(damaged.parents[1], 2) / "walk-0.mp4"
+    coarse.write_bytes(coarse.read_bytes()[:3000])
+    (results.level_folder(damaged.parents[1], 3) / "walk-0.mp4").unlink()
     return [first, second, third]
 
 
@@ -97,6 +101,87 @@ def shown_frames(page: Any) -> list[int]:
     page.wait_for_timeout(250)  # a decoded frame still has to be painted
     pictures = [Image.open(io.BytesIO(videos.nth(number).screenshot())) for number in range(videos.count())]
     return [read_number(np.asarray(picture.convert("RGB"))) for picture in pictures]
+
+
+PANEL = "article:first-of-type .levels"
+PANEL_READY = f"[...document.querySelectorAll('{PANEL} video')].every((v) => v.readyState >= 3 && !v.seeking)"
+
+
+@pytest.mark.parametrize(
+    "opened", [{}, {"embed": True, "width": 390}], indirect=True, ids=["linked-1280", "embedded-390"]
+)
+def test_levels_follow_the_clock(opened: Any) -> None:
+    first = opened.locator("article").first
+    assert first.locator("[data-levels]:visible").count() == 2  # the second run has one level alone
+    assert opened.locator("video[src*='levels']").count() == 0
+    first.locator("button[data-levels='0']").click()
+    assert first.locator("button[data-levels='0']").get_attribute("aria-expanded") == "true"
+    panel = opened.locator(PANEL)
+    names = panel.locator("figure .name").all_text_contents()
+    assert names == ["level 2", "level 1", "level 0: the video", "truth"]
+    opened.wait_for_function(PANEL_READY)
+    sources = panel.locator("video").evaluate_all("videos => videos.map((video) => video.src)")
+    beside = [first.locator(f".screens > figure{which} > video") for which in ("[data-run='0']", ":not([data-run])")]
+    assert sources[2:] == [video.first.evaluate("video => video.src") for video in beside]
+    assert len(set(sources)) == 4
+    for frame in (CONTEXT - 1, 57, END - 1):
+        opened.evaluate(f"mstv.player.pauseAt({frame})")
+        panel.scroll_into_view_if_needed()
+        opened.wait_for_function(PANEL_READY)
+        opened.wait_for_timeout(250)
+        videos = panel.locator("video")
+        pictures = [Image.open(io.BytesIO(videos.nth(n).screenshot())) for n in range(videos.count())]
+        assert [read_number(np.asarray(picture.convert("RGB"))) for picture in pictures] == [frame] * 4
+    assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    opened.locator("#legend button", has_text="first").click()
+    assert panel.count() == 1 and not panel.is_visible()
+    opened.locator("#legend button", has_text="all").click()
+    panel.locator(".close").click()
+    assert panel.count() == 0 and opened.evaluate("document.activeElement.dataset.levels") == "0"
+    assert first.locator("button[data-levels='0']").get_attribute("aria-expanded") == "false"
+
+
+def test_levels_play_within_one_frame_of_each_other(opened: Any) -> None:
+    opened.locator("#scrub").fill("0")
+    opened.keyboard.press("l")
+    opened.wait_for_function(PANEL_READY)
+    opened.evaluate(WATCH)
+    opened.evaluate("mstv.player.toggle(true)")
+    opened.wait_for_function(f"mstv.player.frame() >= {END // 2}")
+    opened.evaluate("mstv.player.toggle(false)")
+    samples = np.array(opened.evaluate("samples"))
+    apart = np.ptp(samples, axis=1)
+    print(f"{len(samples)} repaints; apart by 0, 1, 2, ... frames: {np.bincount(apart)}")
+    assert samples.shape[1] == 8 and samples.max() > END // 2 - 10 and (apart <= 1).mean() > 0.95
+
+
+def test_levels_by_key_and_what_is_missing_or_damaged(opened: Any) -> None:
+    def runs_open() -> list[str]:
+        panels = opened.locator("article").first.locator(".levels")
+        return [panels.nth(number).get_attribute("data-run") for number in range(panels.count())]
+
+    opened.keyboard.press("l")
+    assert runs_open() == ["0"]
+    opened.keyboard.press("l")
+    assert runs_open() == ["2"]
+    figures = opened.locator(f"{PANEL} figure")
+    assert "levels/3/walk-0.mp4 does not exist" in figures.nth(0).text_content()
+    opened.wait_for_function(f"document.querySelectorAll('{PANEL} .missing').length === 2")
+    assert "cannot be played" in figures.nth(1).text_content()
+    opened.wait_for_function(PANEL_READY)
+    assert opened.locator(f"{PANEL} video").count() == 3
+    opened.keyboard.press("End")
+    assert told_frame(opened) == END - 1
+    opened.keyboard.press("l")
+    assert runs_open() == []
+    # Two at once by their buttons, and each again after it was closed.
+    for run in ("2", "0", "2", "2"):
+        opened.locator(f"article:first-of-type button[data-levels='{run}']").click()
+    assert runs_open() == ["0", "2"]
+    opened.locator("article").nth(1).scroll_into_view_if_needed()
+    opened.evaluate("document.querySelectorAll('article')[1].scrollIntoView()")
+    opened.keyboard.press("l")
+    assert runs_open() == ["0", "2"] and opened.locator("article").nth(1).locator(".levels").count() == 1
 
 
 @pytest.mark.parametrize("opened", [{}, {"embed": True}], indirect=True, ids=["linked", "embedded"])
@@ -226,7 +311,7 @@ def test_nothing_is_wider_than_the_window(opened: Any) -> None:
 
 
 def test_only_what_is_in_view_is_loaded(browser: Any, tmp_path: Path) -> None:
-    run = make_run(tmp_path / "many", num_episodes=12, size=64, end=16)
+    run = make_run(tmp_path / "many", num_episodes=12, size=64, end=16, coarse_levels=(1, 2))
     write_page(Comparison.read([run]), tmp_path / "page.html")
     page = browser.new_page(viewport={"width": 390, "height": 844})
     asked: list[str] = []
@@ -237,6 +322,11 @@ def test_only_what_is_in_view_is_loaded(browser: Any, tmp_path: Path) -> None:
     page.locator("article").nth(6).scroll_into_view_if_needed()
     page.wait_for_function("document.querySelectorAll('article')[6].querySelector('video').readyState >= 2")
     assert 2 <= len({url for url in asked if url.endswith(".mp4")}) < 24
+    assert not [url for url in asked if "/levels/" in url]
+    page.locator("button[data-levels]").nth(6).click()
+    page.wait_for_function("document.querySelectorAll('.levels video').length === 4")
+    page.wait_for_function("[...document.querySelectorAll('.levels video')].some((v) => v.readyState >= 2)")
+    assert {url.split("/levels/")[1] for url in asked if "/levels/" in url} <= {"1/walk-6.mp4", "2/walk-6.mp4"}
     page.close()
 
 

@@ -79,12 +79,13 @@ def test_page_loads_nothing_from_the_network(new_run, page_path):
 
 
 def test_every_linked_video_exists_beside_the_page(new_run, page_path):
-    runs = [new_run("fir st#1"), new_run("second", 2.0)]  # a link must survive a space and a hash
+    # A link must survive a space and a hash.
+    runs = [new_run("fir st#1", coarse_levels=(1, 2)), new_run("second", 2.0)]
     page = write(runs, page_path)
-    assert len(page.videos) == 2 * 3  # episodes x (truth and two runs)
+    assert len(page.videos) == 2 * 5  # episodes x (truth, two runs, two levels of one of them)
     for video in page.videos:
         assert (page_path.parent / unquote(urlsplit(video).path)).is_file(), video
-    assert page.missing == 0
+    assert page.missing == 0 and len(set(page.videos)) == len(page.videos)
 
 
 def test_missing_videos_are_said(new_run, page_path):
@@ -95,18 +96,26 @@ def test_missing_videos_are_said(new_run, page_path):
     assert "walk-1.mp4 does not exist" in page.text
 
 
+def test_runs_of_one_level_have_no_level_view(new_run, page_path):
+    page = write([new_run("first")], page_path)
+    assert "levels" not in page.text and all("levels" not in video for video in page.videos)
+    page = write([new_run("second", coarse_levels=(1,)), new_run("third")], page_path)
+    assert "level 1" in page.text and "1/4 of tokens" in page.text and "levels of the episode in view" in page.text
+
+
 def test_page_without_any_video_says_so(new_run, page_path):
     page = write([new_run("first", videos=False)], page_path)
     assert page.videos == [] and "No run has videos" in page.text and "scrub" not in page.ids
 
 
 def test_embedded_videos_are_the_files(new_run, page_path):
-    run = new_run("first", num_episodes=1)
+    run = new_run("first", num_episodes=1, coarse_levels=(1,))
     page = write([run], page_path, embed=True)
-    truth, generated = (base64.b64decode(video.removeprefix("data:video/mp4;base64,")) for video in page.videos)
+    truth, generated, coarse = (base64.b64decode(video.removeprefix("data:video/mp4;base64,")) for video in page.videos)
     folder = results.evaluation_folder(run, "long")
     assert truth == (folder / results.TRUTH / "walk-0.mp4").read_bytes()
     assert generated == (folder / results.VIDEOS / "walk-0.mp4").read_bytes()
+    assert coarse == (folder / results.LEVELS / "1" / "walk-0.mp4").read_bytes()
 
 
 def test_data_block_holds_what_is_drawn(new_run, page_path):

@@ -183,6 +183,19 @@ def test_latents_encoded_anew_are_told_where_the_card_knows_them(folder):
         begin_evaluation(folder, card(latents_sha256="e" * 64))
 
 
+def test_an_evaluation_of_an_earlier_version_goes_on_without_coarse_levels(folder):
+    begin_evaluation(folder, card())
+    assert begin_evaluation(folder, card(coarse_levels=(1, 2))) == card()
+    evaluate(folder)
+    assert read_run(folder.parents[1]).evaluation("long").level_videos("walk-0") == {}
+    (folder / results.CARD).unlink()
+    assert begin_evaluation(folder, card(coarse_levels=(1, 2), machine="other")).coarse_levels == (1, 2)
+    videos = read_run(folder.parents[1]).evaluation("long").level_videos("walk-0")
+    assert videos == {level: folder / "levels" / str(level) / "walk-0.mp4" for level in (1, 2)}
+    with pytest.raises(UserError, match=r"coarse_levels \(1, 2\) \(now \(1,\)\)"):
+        begin_evaluation(folder, card(coarse_levels=(1,)))
+
+
 def test_of_two_cards_at_once_one_stands(folder, monkeypatch):
     # Both have seen no card; the other was quicker.
     write, others = run_module._write_first, card(seed=5)
@@ -348,6 +361,10 @@ def test_card_counts_and_differences():
         card(num_episodes=4)
     with pytest.raises(ValueError, match="leaves nothing"):
         card(end_frame=CONTEXT)
+    for levels in ((0, 1), (2, 1), (1, 1)):
+        with pytest.raises(ValueError, match="coarse_levels"):
+            card(coarse_levels=levels)
+    assert card().differences(card(coarse_levels=(1,))) == []
     assert card().differences(card(nfe=50, seed=3, tokenizer_sha256="d" * 64)) == []
     assert card().differences(card(end_frame=64, fps=10.0)) == ["end_frame", "fps"]
     ours, other, newer = (note("lpips_vgg16", weights=w, opencv=v) for w, v in (("a", "4"), ("b", "4"), ("a", "5")))

@@ -195,5 +195,15 @@ def test_finished_frames_have_the_latents_of_each_level_that_the_plan_denoises(f
         assert torch.equal(levels[0], finished.latents)
         found.append({level for level, latents in enumerate(levels) if latents is not None})
     assert found and all(levels <= denoised for levels in found)
+    assert set.intersection(*found) == {0, *plan.coarse_levels}
     if isinstance(family, CoarseToFine):
         assert all(levels == {0, 1, 2} for levels in found)
+
+
+def test_a_level_that_comes_later_or_for_some_frames_alone_is_not_kept() -> None:
+    def plan(*targets: tuple[Cell, ...]) -> Plan:
+        return Plan(tuple(Step((Cell(0, 0),), step) for step in targets), 32, 3, 3, 1)
+
+    fine = (Cell(0, 1), Cell(0, 2))
+    assert plan((Cell(1, 1), Cell(1, 2), Cell(2, 1)), fine).coarse_levels == (1,)
+    assert plan((Cell(2, 1), Cell(2, 2)), fine, (Cell(1, 1), Cell(1, 2))).coarse_levels == (2,)

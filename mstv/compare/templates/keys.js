@@ -1,7 +1,7 @@
 "use strict";
 // The keyboard, wherever the focus is, unless a control wants the key for itself.
 (() => {
-  const { player, revisits, data } = mstv;
+  const { player, revisits, levels, data } = mstv;
   if (!player) return;
 
   function changeSpeed(by) {
@@ -21,6 +21,7 @@
     r: () => revisits.jump(1),
     R: () => revisits.jump(-1),
     f: () => revisits.look(),
+    l: () => levels.next(),
   };
 
   document.addEventListener("keydown", (event) => {

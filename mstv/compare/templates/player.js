@@ -110,12 +110,12 @@
   const watcher = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {
       const video = target.querySelector("video");
-      if (isIntersecting) enter(target, video);
+      if (isIntersecting && target.isConnected) enter(target, video);
       else if (near.delete(target)) video?.pause();
     }
   }, { rootMargin: "150px" });
 
-  for (const figure of wall.querySelectorAll("figure")) {
+  function join(figure) {
     watcher.observe(figure);
     const video = figure.querySelector("video");
     video?.addEventListener("loadedmetadata", () => seek(video));
@@ -134,6 +134,18 @@
       if (near.has(figure)) near.set(figure, null);
     });
   }
+
+  /** Forgets a figure that goes for good, and what its video has loaded. */
+  function leave(figure) {
+    watcher.unobserve(figure);
+    near.delete(figure);
+    const video = figure.querySelector("video");
+    video?.pause();
+    video?.removeAttribute("src");
+    video?.load();
+  }
+
+  wall.querySelectorAll("figure").forEach(join);
   play.addEventListener("click", () => toggle());
   document.getElementById("back").addEventListener("click", () => pauseAt(at - 1));
   document.getElementById("forward").addEventListener("click", () => pauseAt(at + 1));
@@ -144,6 +156,6 @@
   mark.hidden = share <= 0;
   mark.style.left = `calc(8px + ${share} * (100% - 16px))`; // a range input's thumb is about 16 px wide
   mark.dataset.label = "context ends";
-  mstv.player = { go, toggle, pauseAt, step: (by) => pauseAt(at + by), frame: () => Math.floor(at), speed };
+  mstv.player = { go, toggle, pauseAt, step: (by) => pauseAt(at + by), frame: () => Math.floor(at), speed, join, leave };
   show();
 })();

@@ -51,4 +51,5 @@
   document.addEventListener("frame", (event) => tell(event.detail));
   tell(player.frame());
   mstv.revisits = { jump, look };
+  mstv.inView = inView;
 })();

@@ -10,7 +10,7 @@ const mstv = { data: JSON.parse(document.getElementById("data").textContent) };
   function read() {
     shown.clear();
     for (const button of buttons) if (button.getAttribute("aria-pressed") === "true") shown.add(Number(button.dataset.toggle));
-    for (const figure of document.querySelectorAll("figure[data-run]")) figure.hidden = !shown.has(Number(figure.dataset.run));
+    for (const part of document.querySelectorAll("[data-run]")) part.hidden = !shown.has(Number(part.dataset.run));
     document.getElementById("wall")?.style.setProperty("--screens", shown.size + 1);
   }
 

@@ -10,6 +10,8 @@ run/evaluation/<protocol>/card.json            Card, written first
                           revisit_scores.parts/    those of finished episodes, until they are merged
                           revisit_scores.parquet   REVISIT_SCORES, one row per revisit, metric, reference, series
                           latents/<episode>.npy, videos/<episode>.mp4, truth/<episode>.mp4
+                          levels/<level>/<episode>.npy, levels/<level>/<episode>.mp4
+                                               of the card's `coarse_levels`: latents, and what they show alone
                           .lock                held while a command writes, see `mstv.data.episode_locks`
                           summary.json         Summary, written last: with it the evaluation is complete
 """
@@ -23,6 +25,7 @@ from mstv.data.results.layout import (
     DISTANCE_FILE,
     EVALUATION,
     FEATURE_PARTS,
+    LEVELS,
     RECORD,
     REVISIT_FILE,
     REVISIT_SCORE_FILE,
@@ -48,7 +51,7 @@ from mstv.data.results.revisit_scores import (
     write_episode_revisits,
 )
 from mstv.data.results.revisits import read_revisits, write_revisits
-from mstv.data.results.run import Evaluation, Run, begin_evaluation, evaluation_folder, read_run
+from mstv.data.results.run import Evaluation, Run, begin_evaluation, evaluation_folder, level_folder, read_run
 from mstv.data.results.scores import (
     SCORES,
     EpisodeCurves,
@@ -80,6 +83,7 @@ __all__ = [
     "EVALUATION",
     "FEATURE_PARTS",
     "INTERVAL",
+    "LEVELS",
     "RECORD",
     "REVISIT_FILE",
     "REVISIT_SCORES",
@@ -118,6 +122,7 @@ __all__ = [
     "episode_metrics",
     "episode_scores",
     "evaluation_folder",
+    "level_folder",
     "merge_revisit_scores",
     "merge_scores",
     "merged_metrics",

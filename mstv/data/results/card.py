@@ -65,6 +65,11 @@ class Card(Record):
     context_noise: float = Field(default=0.0, ge=0, lt=1, description="time to which the context is noised")
     plan: PlanNote
     attention: Literal["joint", "isolated"] = Field(description="what context tokens see")
+    coarse_levels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        default=(),
+        description="levels beyond 0 that the plan generates, and whose latents are kept, too; empty where there are "
+        "none, and in evaluations of earlier versions",
+    )
     max_tokens_per_step: int
     token_evaluations_per_frame: float
     metrics: tuple[MetricNote, ...] = Field(description="empty as long as nothing was to be scored")
@@ -93,6 +98,8 @@ class Card(Record):
             raise ValueError(f"num_episodes is {self.num_episodes}, episodes are {', '.join(self.episodes)}")
         if self.end_frame <= self.context_frames:
             raise ValueError(f"end_frame {self.end_frame} leaves nothing after {self.context_frames} context frames")
+        if self.coarse_levels != tuple(sorted(set(self.coarse_levels))):
+            raise ValueError(f"coarse_levels are {self.coarse_levels}, not ascending, each once")
         return self
 
     def differences(self, other: "Card") -> list[str]:

@@ -3,7 +3,7 @@
 CONFIG, CHECKPOINTS, TRAINING, EVALUATION = "config.yaml", "checkpoints", "metrics.csv", "evaluation"
 RECORD = "run.json"
 CARD, SCORE_PARTS, SCORE_FILE, SUMMARY = "card.json", "per_frame.parts", "per_frame.parquet", "summary.json"
-REVISIT_FILE, VIDEOS, TRUTH = "revisits.parquet", "videos", "truth"
+REVISIT_FILE, VIDEOS, TRUTH, LEVELS = "revisits.parquet", "videos", "truth", "levels"
 REVISIT_SCORE_PARTS, REVISIT_SCORE_FILE = "revisit_scores.parts", "revisit_scores.parquet"
 ACTION_FILE = "actions.parquet"
 DISTANCE_FILE, FEATURE_PARTS = "distances.json", "distances.parts"

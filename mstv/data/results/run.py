@@ -15,6 +15,7 @@ from mstv.data.results.layout import (
     CHECKPOINTS,
     CONFIG,
     EVALUATION,
+    LEVELS,
     RECORD,
     SUMMARY,
     TRAINING,
@@ -55,6 +56,10 @@ class Evaluation:
     def truth(self, episode: str) -> Path:
         """The recorded video of an episode; it may be missing."""
         return self.folder / TRUTH / f"{episode}.mp4"
+
+    def level_videos(self, episode: str) -> dict[int, Path]:
+        """What each of the card's coarse levels shows alone of an episode, finest first; any may be missing."""
+        return {level: level_folder(self.folder, level) / f"{episode}.mp4" for level in self.card.coarse_levels}
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,11 @@ def evaluation_folder(run: Path, protocol: str) -> Path:
     return run / EVALUATION / protocol
 
 
+def level_folder(evaluation: Path, level: int) -> Path:
+    """Folder of a coarse level's latents and videos in an evaluation's folder."""
+    return evaluation / LEVELS / str(level)
+
+
 def read_run(path: Path) -> Run:
     """A run directory and the names of its protocols, sorted.
 
@@ -131,8 +141,8 @@ def read_run(path: Path) -> Run:
     return Run(path, tuple(card.parent.name for card in cards))
 
 
-def begin_evaluation(folder: Path, card: Card) -> None:
-    """Write the card, or find it written by an earlier try or by another process of the job.
+def begin_evaluation(folder: Path, card: Card) -> Card:
+    """Write the card, or find it written by an earlier try or by another process of the job; returns what stands there.
 
     Which metrics it names is no matter here, see `declare_metrics`.
 
@@ -143,10 +153,11 @@ def begin_evaluation(folder: Path, card: Card) -> None:
         _write_first(folder / CARD, card)
     before = Card.read(folder / CARD)
     changed = [name for name in Card.model_fields if getattr(before, name) != getattr(card, name)]
-    if before.latents_sha256 is None:  # a card of an earlier version
-        changed = [name for name in changed if name != "latents_sha256"]
-    if changed := [name for name in changed if name not in _ELSEWHERE]:
+    # A card of an earlier version does not know them; it goes on without the coarse levels.
+    unknown = [name for name in ("latents_sha256", "coarse_levels") if not getattr(before, name)]
+    if changed := [name for name in changed if name not in _ELSEWHERE and name not in unknown]:
         raise UserError(f"{folder / CARD}: {other_settings(before, card, changed)}")
+    return before
 
 
 def _write_first(path: Path, card: Card) -> None:
