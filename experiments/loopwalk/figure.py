@@ -7,6 +7,7 @@ import argparse
 import json
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mstv.data.schema import atomic_path
+from mstv.errors import UserError
 
 BOUNDS = {"upper_bound": ("upper bound", "--"), "lower_bound": ("lower bound", ":")}
 
@@ -62,13 +64,21 @@ def _lines(axes: Axes, rows: list[dict[str, Any]], name: str, label: str) -> Non
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m experiments.loopwalk.figure", description=__doc__.split("\n")[0])
     parser.add_argument("results", type=Path)
     parser.add_argument("png", type=Path)
-    arguments = parser.parse_args()
-    draw(json.loads(arguments.results.read_text()), arguments.png)
+    arguments = parser.parse_args(argv)
+    try:
+        found = json.loads(arguments.results.read_bytes())
+        draw(found, arguments.png)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        print(f"figure: {arguments.results}: no results.json of experiments.loopwalk.table ({error})", file=sys.stderr)
+        return 2
+    except UserError as error:
+        print(f"figure: {error}", file=sys.stderr)
+        return 2
     return 0
 
 

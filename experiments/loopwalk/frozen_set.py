@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from data_tools.engine import EngineSettings, find_engine
 from data_tools.recording import Recording
@@ -14,6 +14,8 @@ from mstv.data.schema import Episode, Split, atomic_path
 from mstv.errors import UserError
 
 SETS = Path(__file__).with_name("sets.json")
+CLAIM = "set.json"
+"""In the folder of a made set: what it was made from."""
 Size = Literal["mini", "standard"]
 
 
@@ -25,8 +27,8 @@ class FrozenSplit(_Part):
     """One split, and the sha256 of what it holds; None as long as it was never recorded."""
 
     episodes: int = Field(gt=0, description="each walks in a world of its own")
-    walks: str | None = Field(description="of worlds, seeds, actions and poses")
-    frames: str | None = Field(description="of the decoded frames, which the video encoder has a hand in")
+    walks: str | None = Field(None, description="of worlds, seeds, actions and poses")
+    frames: str | None = Field(None, description="of the decoded frames, which the video encoder has a hand in")
 
 
 class FrozenSet(_Part):
@@ -73,13 +75,24 @@ class FrozenSet(_Part):
         }
         return self.model_copy(update={"splits": splits})
 
+    @property
+    def is_frozen(self) -> bool:
+        """Whether it has checksums."""
+        return all(part.walks is not None for part in self.splits.values())
+
+    @property
+    def unsigned(self) -> "FrozenSet":
+        """The same set without checksums."""
+        splits = {name: FrozenSplit(episodes=part.episodes) for name, part in self.splits.items()}
+        return self.model_copy(update={"splits": splits})
+
     def check(self, records: Mapping[str, Episode]) -> bool:
         """Compare the checksums of recorded episodes with the frozen ones; False if there are none yet.
 
         Raises:
             UserError: they differ.
         """
-        if any(part.walks is None for part in self.splits.values()):
+        if not self.is_frozen:
             return False
         for (name, wanted), found in zip(self.splits.items(), self.frozen(records).splits.values(), strict=True):
             if found.walks != wanted.walks:
@@ -111,3 +124,41 @@ def write_sets(sets: Mapping[str, FrozenSet], path: Path = SETS) -> None:
     """Write the file that `read_sets` reads."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps({name: one.model_dump() for name, one in sets.items()}, indent=1) + "\n")
+
+
+def claim(folder: Path, frozen: FrozenSet) -> None:
+    """Write into a new folder which set it shall hold, or make sure that it is this one.
+
+    Raises:
+        UserError: the folder holds another set, or files that were not made as a set of LoopWalk.
+    """
+    if (folder / CLAIM).is_file():
+        found = claimed(folder)
+        if found.unsigned != frozen.unsigned or (found.is_frozen and frozen.is_frozen and found != frozen):
+            raise UserError(
+                f"{folder / CLAIM}: the folder holds another set of LoopWalk (or that of --quick): name another"
+            )
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"{folder}: holds files but no {CLAIM}, so it is no set of LoopWalk: name a new folder")
+    else:
+        sign(folder, frozen.unsigned)
+
+
+def sign(folder: Path, frozen: FrozenSet) -> None:
+    """Write which set a folder holds, with the checksums that its recordings were found to have."""
+    with atomic_path(folder / CLAIM) as temporary:
+        temporary.write_text(frozen.model_dump_json(indent=1) + "\n")
+
+
+def claimed(folder: Path) -> FrozenSet:
+    """The set that a folder was made as.
+
+    Raises:
+        UserError: none, or its file is damaged.
+    """
+    try:
+        return FrozenSet.model_validate_json((folder / CLAIM).read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{folder}: has no {CLAIM}: name a folder that experiments.loopwalk.run made") from None
+    except ValidationError:
+        raise UserError(f"{folder / CLAIM}: damaged: run experiments.loopwalk.make_set again") from None

@@ -13,7 +13,7 @@ from data_tools.composition import Splitting
 from data_tools.episode import RawEpisodes
 from data_tools.recorder import record
 from data_tools.sharding import Sharding, make_shards
-from experiments.loopwalk.frozen_set import SETS, FrozenSet, read_sets, write_sets
+from experiments.loopwalk.frozen_set import SETS, FrozenSet, claim, read_sets, sign, write_sets
 from mstv.errors import UserError
 from mstv.termination import EXIT_CODE, Terminated, terminable
 
@@ -27,11 +27,14 @@ def make_set(frozen: FrozenSet, folder: Path, workers: int = 2) -> bool:
         Whether the set is frozen, so that it was compared.
 
     Raises:
-        UserError: the recording differs from the frozen set, or the folder cannot be written.
+        UserError: the recording differs from the frozen set, or the folder is of another one or cannot be written.
     """
+    claim(folder, frozen)
     record(folder / RAW, frozen.recording, frozen.num_episodes, workers, command=" ".join(sys.argv))
     records = RawEpisodes(folder / RAW).records
     same = frozen.check(records)
+    if same:
+        sign(folder, frozen)
     worlds = {split: tuple(records[key].source.world for key in frozen.keys(split)) for split in frozen.splits}
     make_shards(folder / RAW, folder / SHARDS, Sharding(splitting=Splitting(worlds=worlds)), workers)
     return same
@@ -55,6 +58,7 @@ def main() -> int:
         if arguments.freeze and not same:
             sets[arguments.size] = frozen.frozen(RawEpisodes(arguments.folder / RAW).records)
             write_sets(sets)
+            sign(arguments.folder, sets[arguments.size])
     except UserError as error:
         print(f"make_set: {error}", file=sys.stderr)
         return 2

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_tools import options
-from experiments.loopwalk.frozen_set import FrozenSet, FrozenSplit, read_sets
+from experiments.loopwalk.frozen_set import FrozenSet, FrozenSplit, claim, read_sets
 from experiments.loopwalk.make_set import SHARDS, make_set
 from experiments.loopwalk.rows import CONTEXT, END, EPISODES, HERE, METRICS, PROTOCOL, ROWS, Row
 from experiments.loopwalk.table import write_results
@@ -47,7 +47,12 @@ class Benchmark:
         return self.folder / RUNS / row.name
 
     def prepare(self) -> None:
-        """Make the set, train the tokenizer, encode, if that was not done."""
+        """Make the set, train the tokenizer, encode, if that was not done.
+
+        Raises:
+            UserError: the folder is of another set, or of `quick` and this is not, or the other way round.
+        """
+        claim(self.folder, self.frozen)
         if (self.folder / LATENTS / MANIFEST).is_file():
             return
         make_set(self.frozen, self.folder)
@@ -79,7 +84,7 @@ class Benchmark:
 
 
 def _quick(frozen: FrozenSet) -> FrozenSet:
-    splits = {name: FrozenSplit(episodes=2, walks=None, frames=None) for name in frozen.splits}
+    splits = {name: FrozenSplit(episodes=2) for name in frozen.splits}
     return frozen.model_copy(update={"num_frames": QUICK_FRAMES, "splits": splits})
 
 
@@ -110,7 +115,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--rows", nargs="*", choices=names, default=names, metavar="ROW", help=f"of {', '.join(names)} (default: all)"
     )
-    parser.add_argument("--quick", action="store_true", help="a few steps on a few episodes: checks the pipeline only")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="a few steps on a few episodes, in another folder: checks the pipeline only",
+    )
     arguments = parser.parse_args(argv)
     benchmark = Benchmark(arguments.size, arguments.folder, arguments.quick)
     try:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from data_tools import options
-from experiments.loopwalk.frozen_set import read_sets
+from experiments.loopwalk.frozen_set import claimed, read_sets
 from experiments.loopwalk.rows import PROTOCOL, ROWS, Row
 from mstv.checkpoint import load_file
 from mstv.data.latent_shards import LatentStore
@@ -136,11 +136,10 @@ def results(size: str, folder: Path) -> dict[str, Any]:
     for row, evaluation in finished.items():
         who = {"set": size, "plan": row.plan, "attention": row.attention, "seed": row.seed}
         add(who, evaluation, "generated", _cost(_run(folder, row), evaluation))
-    frozen = read_sets()[size]
     protocol = {
         "name": PROTOCOL,
         "set": size,
-        "test_walks": frozen.splits["test"].walks,
+        "test_walks": claimed(folder).splits["test"].walks,
         "context_frames": card.context_frames,
         "end_frame": card.end_frame,
         "episodes": list(card.episodes),

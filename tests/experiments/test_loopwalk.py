@@ -11,7 +11,7 @@ import pytest
 from data_tools.episode import RawEpisodes
 from experiments.loopwalk import figure, frames, probe, reach, run, table
 from experiments.loopwalk import make_set as command
-from experiments.loopwalk.frozen_set import FrozenSet, FrozenSplit, read_sets, write_sets
+from experiments.loopwalk.frozen_set import CLAIM, FrozenSet, FrozenSplit, claim, claimed, read_sets, sign, write_sets
 from experiments.loopwalk.rows import CONTEXT, HERE, ROWS, Row
 from mstv.checkpoint import load_file
 from mstv.cli.experiment import Experiment
@@ -28,9 +28,27 @@ BUDGET = {"mini": 128, "standard": 960}
 
 
 def tiny_set() -> FrozenSet:
-    splits = {name: FrozenSplit(episodes=count, walks=None, frames=None) for name, count in
+    splits = {name: FrozenSplit(episodes=count) for name, count in
               (("test", 2), ("validation", 1), ("train", 3))}  # fmt: skip
     return read_sets()["mini"].model_copy(update={"num_frames": 24, "splits": splits})
+
+
+def test_a_folder_is_of_one_set(tmp_path: Path) -> None:
+    tiny, mini = tiny_set(), read_sets()["mini"]
+    with pytest.raises(UserError, match=f"has no {CLAIM}"):
+        claimed(tmp_path / "mini")
+    claim(tmp_path / "mini", mini)
+    assert claimed(tmp_path / "mini") == mini.unsigned != mini, "nothing is recorded yet"
+    claim(tmp_path / "mini", mini)
+    for other in (tiny, read_sets()["standard"]):
+        with pytest.raises(UserError, match=r"set\.json: the folder holds another set"):
+            claim(tmp_path / "mini", other)
+    (tmp_path / "other" / "latents").mkdir(parents=True)
+    with pytest.raises(UserError, match=f"other: holds files but no {CLAIM}"):
+        claim(tmp_path / "other", mini)
+    (tmp_path / "mini" / CLAIM).write_text("{}")
+    with pytest.raises(UserError, match=r"set\.json: damaged"):
+        claim(tmp_path / "mini", mini)
 
 
 @pytest.mark.parametrize("size", ["mini", "standard"])
@@ -62,7 +80,12 @@ def test_a_set_is_split_as_frozen_and_made_again_bit_for_bit(made: tuple[FrozenS
     for split in frozen.splits:
         found = [key for shard in manifest.of_split(split) for key in shard.episodes]
         assert tuple(found) == frozen.keys(split)
+    assert not claimed(folder).is_frozen
     assert command.make_set(frozen, tmp_path, workers=2) is True
+    assert claimed(tmp_path) == frozen
+    otherwise = frozen.splits["test"].model_copy(update={"walks": "0" * 64})
+    with pytest.raises(UserError, match="another set"):
+        claim(tmp_path, frozen.model_copy(update={"splits": {**frozen.splits, "test": otherwise}}))
     assert (tmp_path / command.SHARDS / "test-000000.tar").read_bytes() == (
         folder / command.SHARDS / "test-000000.tar"
     ).read_bytes()
@@ -74,6 +97,7 @@ def test_a_set_is_split_as_frozen_and_made_again_bit_for_bit(made: tuple[FrozenS
 @pytest.mark.parametrize(("field", "words"), [("walks", "worlds, actions or poses"), ("frames", "video encoder")])
 def test_what_is_not_the_frozen_set_is_refused(made: tuple[FrozenSet, Path], field: str, words: str) -> None:
     frozen, folder = made
+    sign(folder, frozen.unsigned)  # as if its recordings had never been compared
     changed = frozen.splits["train"].model_copy(update={field: "0" * 64})
     with pytest.raises(UserError, match=f"split train: .*{words}"):
         command.make_set(frozen.model_copy(update={"splits": {**frozen.splits, "train": changed}}), folder, workers=1)
@@ -170,7 +194,10 @@ def test_the_whole_benchmark_runs_and_resumes(
     monkeypatch.setenv("WANDB_MODE", "disabled")
     arguments = ["mini", str(tmp_path), "--quick", "--rows", "coarse_to_fine-isolated-0"]
     assert run.main(arguments) == 0
+    assert run.main(["mini", str(tmp_path), "--rows"]) == 2, "the folder of --quick is not the benchmark's"
+    assert "the folder holds another set of LoopWalk" in capfd.readouterr().err
     found = json.loads((tmp_path / "results.json").read_text())
+    assert found["protocol"]["test_walks"] is None, "a quick set is not frozen"
     assert {row["plan"] for row in found["rows"]} == {"upper_bound", "lower_bound", "coarse_to_fine"}
     trained = [row for row in found["rows"] if row["plan"] == "coarse_to_fine"]
     assert [row["horizon"] for row in trained] == [1, 16, 32]
@@ -180,8 +207,11 @@ def test_the_whole_benchmark_runs_and_resumes(
     assert all(upper[row["horizon"]] != row["psnr"] for row in trained)
     assert "coarse_to_fine | isolated, 0" in (tmp_path / "results.md").read_text()
     assert (tmp_path / "index.html").is_file()
-    figure.draw(found, tmp_path / "curves.png")
+    assert figure.main([str(tmp_path / "results.json"), str(tmp_path / "curves.png")]) == 0
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    capfd.readouterr()
+    assert figure.main([str(tmp_path / "nosuch.json"), str(tmp_path / "curves.png")]) == 2
+    assert "nosuch.json: no results.json" in capfd.readouterr().err
     shown = frames.read_frames(tmp_path / "runs", 1)
     assert list(shown) == ["recorded", "coarse to fine"] and all(len(video) == 33 for video in shown.values())
     decoded = [video.astype(int) for video in shown.values()]
