@@ -28,14 +28,16 @@ install: $(INSTALLED) ## create .venv with pinned dependencies
 demo: $(INSTALLED) ## the whole pipeline, from recording to a page with videos and curves; resumes
 	@$(BIN)/mstv demo --out $(DEMO)
 
-# Two tests at a time, those of a file one after the other: they share what the file makes.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+# Two tests at a time, those of a file one after the other: they share what the file makes. Then those that watch a clock.
+PYTEST := $(BIN)/python -m pytest --durations=40
 
 test: $(INSTALLED) ## the test suite without slow tests
-	$(PYTEST) -m "not slow and not gpu" --durations=30
+	$(PYTEST) -m "not slow and not gpu and not alone" -n 2 --dist loadfile
+	$(PYTEST) -m "alone and not slow and not gpu"
 
 test-all: $(INSTALLED) ## the test suite with slow tests
-	$(PYTEST) -m "not gpu" --durations=60
+	$(PYTEST) -m "not gpu and not alone" -n 2 --dist loadfile
+	$(PYTEST) -m "alone and not gpu"
 
 check: $(INSTALLED) ## linter, formatting and types
 	$(BIN)/ruff check .

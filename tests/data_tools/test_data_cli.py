@@ -28,6 +28,7 @@ def test_help_answers_without_the_heavy_imports(arguments: list[str]) -> None:
     assert done.stdout.startswith("usage: mstv-data")
 
 
+@pytest.mark.alone
 def test_help_is_quick() -> None:
     """Best of five, since other work may run beside."""
     command = [sys.executable, "-c", HELP, "--help"]
