@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the table, write the page; returns 0.
 
     Raises:
-        UserError: see `Comparison.read` and `write_page`.
+        UserError: see `check_output`, `Comparison.read` and `write_page`.
     """
     from rich.console import Console
 
@@ -39,7 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
     from mstv.compare.page import write_page
     from mstv.compare.revisit_table import revisit_tables
     from mstv.compare.score_table import score_tables
+    from mstv.data.output_file import PAGE, check_output
 
+    check_output(arguments.out, [PAGE])
     comparison = Comparison.read(arguments.runs, arguments.protocol, arguments.skip_incomplete)
     console = Console()
     for reason in comparison.left_out:

@@ -27,7 +27,6 @@ rows of the table:
   token evaluations per frame
                    tokens through the transformer, over all steps and evaluations, per generated frame
 """
-FORMATS = (".png", ".pdf", ".svg")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "`mstv fit -c A.yaml -c B.yaml`",
     )
     parser.add_argument("--nfe", type=int, default=50, help="denoiser evaluations per step (default: 50)")
-    parser.add_argument("--out", type=Path, help=f"picture to write ({', '.join(FORMATS)})")
+    parser.add_argument("--out", type=Path, help="picture to write (.png, .pdf, .svg)")
     parser.add_argument("--max-steps", type=int, default=40, help="steps of each plan in the picture (default: 40)")
 
 
@@ -54,14 +53,15 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from mstv.cli.experiment import Experiment
+    from mstv.data.output_file import PDF, PNG, SVG, check_output
     from mstv.data.schema import atomic_path
     from mstv.errors import UserError
 
     for name, lowest in (("nfe", 2), ("max_steps", 1)):
         if getattr(arguments, name) < lowest:
             raise UserError(f"--{name.replace('_', '-')} must be at least {lowest}, got {getattr(arguments, name)}")
-    if arguments.out and arguments.out.suffix not in FORMATS:
-        raise UserError(f"--out {arguments.out}: must end in {', '.join(FORMATS)}")
+    if arguments.out:
+        check_output(arguments.out, [PNG, PDF, SVG])
     experiments = [Experiment.read(paths) for paths in arguments.experiments]
     costs = [cost_of(experiment, arguments.nfe) for experiment in experiments]
     titles = distinct(arguments.experiments)
@@ -69,11 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
         from mstv.rollout.draw import draw_plans
 
         plans = [(title, cost.plan) for title, cost in zip(titles, costs, strict=True)]
-        try:
-            with atomic_path(arguments.out) as temporary:
-                draw_plans(plans, temporary, arguments.out.suffix[1:], arguments.max_steps)
-        except OSError as error:
-            raise UserError(f"--out {arguments.out}: cannot be written ({error.strerror}): choose another") from None
+        with atomic_path(arguments.out) as temporary:
+            draw_plans(plans, temporary, arguments.out.suffix[1:].lower(), arguments.max_steps)
     console = Console()
     console.print(cost_table(titles, experiments, costs))
     if arguments.out:

@@ -18,7 +18,6 @@ from mstv.compare.score_table import score_tables
 from mstv.compare.wall import wall
 from mstv.data.results import INTERVAL, REVISIT_STATISTIC, WINDOW
 from mstv.data.schema import MAKER, atomic_path
-from mstv.errors import UserError
 
 TEMPLATES = Path(__file__).parent / "templates"
 STYLES = ("page.css", "tables.css", "wall.css")
@@ -44,10 +43,8 @@ def write_page(comparison: Comparison, out: Path, title: str | None = None, embe
         embed: put the videos into the page, so that the file can be sent alone.
 
     Raises:
-        UserError: `out` is a folder or cannot be written, or a run's file is damaged.
+        UserError: `out` cannot be written, or a run's file is damaged.
     """
-    if out.is_dir():
-        raise UserError(f"{out}: is a folder: give --out the name of a file, such as {out / 'compare.html'}")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )

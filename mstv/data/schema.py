@@ -11,7 +11,7 @@ import os
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -42,7 +42,10 @@ KEY_PATTERN = r"^[A-Za-z0-9_-]+$"
 _R = TypeVar("_R", bound="Record")
 Split = Literal["train", "validation", "test"]
 
-_UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EISDIR, errno.ENOTDIR}
+_UNWRITABLE = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EISDIR, errno.ENOTDIR),
+    errno.ENAMETOOLONG,
+}
 
 
 def level_member(level: int) -> str:
@@ -345,13 +348,16 @@ def temporary_path(path: Path) -> Iterator[Path]:
     try:
         yield temporary
     except OSError as error:
-        if error.errno not in _UNWRITABLE:
+        ours = error.filename is None or str(error.filename) == str(temporary)
+        # Its folder is there: where a file in it is "not found", such as in /proc, none can be made.
+        if error.errno not in _UNWRITABLE and not (ours and error.errno == errno.ENOENT):
             raise
         raise UserError(
-            f"{error.filename or path}: cannot be written ({error.strerror}): choose another output folder"
+            f"{path if ours else error.filename}: cannot be written ({error.strerror}): choose another output folder"
         ) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing can be written: the error of the writing is the one to tell
+            temporary.unlink(missing_ok=True)
 
 
 def array_sha256(array: np.ndarray) -> str:

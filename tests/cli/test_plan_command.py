@@ -118,7 +118,18 @@ def test_levels_that_a_plan_leaves_out_are_told(tmp_path: Path, capsys: pytest.C
 
 
 def test_a_picture_that_cannot_be_written_is_told_before_the_table(capsys: pytest.CaptureFixture[str]) -> None:
-    refused(capsys, ["plan", str(DEMO), "--out", "/proc/plan.png"], "--out /proc/plan.png", "cannot be written")
+    for out in ("/proc/plan.png", "/sys/plan.png"):
+        refused(capsys, ["plan", str(DEMO), "--out", out], f"--out {out}: cannot be written")
+
+
+def test_only_a_picture_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "notes.svg"
+    out.write_text("mine")
+    refused(capsys, ["plan", str(DEMO), "--out", str(out)], "notes.svg: there is a file that is not an SVG picture")
+    assert out.read_text() == "mine"
+    for name in ("plan.svg", "plan.pdf", "plan.png"):
+        for _ in range(2):
+            assert main(["plan", str(DEMO), "--out", str(tmp_path / name), "--max-steps", "2"]) == 0
 
 
 def test_help_tells_the_families(capsys: pytest.CaptureFixture[str]) -> None:

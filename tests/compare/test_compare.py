@@ -101,8 +101,30 @@ def test_half_written_evaluation_is_named_or_left_out(new_run, tmp_path, capsys)
 
 
 def test_output_that_is_a_folder_is_refused(new_run, tmp_path):
-    with pytest.raises(UserError, match=r"is a folder: give --out the name of a file"):
+    with pytest.raises(UserError, match=r"is a folder: give the name of a file"):
         command(new_run("first", videos=False), "--out", tmp_path)
+
+
+def test_only_a_page_is_overwritten(new_run, tmp_path):
+    run = new_run("first", videos=False)
+    precious = tmp_path / "run.json"
+    precious.write_text("{}")
+    with pytest.raises(UserError, match=r"--out .*run\.json: must end in \.html, \.htm$"):
+        command(run, "--out", precious)
+    other = tmp_path / "notes.html"
+    other.write_text("{}")
+    with pytest.raises(UserError, match=r"--out .*notes\.html: there is a file that is not an HTML page"):
+        command(run, "--out", other)
+    assert precious.read_text() == other.read_text() == "{}"
+    for _ in range(2):
+        assert command(run, "--out", tmp_path / "page.HTML") == 0
+
+
+@pytest.mark.parametrize("out", ["/sys/x.html", "/proc/x.html", "/proc/mstv/x.html"])
+def test_a_place_that_cannot_be_written_is_told_first(new_run, out, capsys):
+    with pytest.raises(UserError, match=rf"^--out {out}: cannot be written \(.*\): choose another$"):
+        command(new_run("first", videos=False), "--out", out)
+    assert not capsys.readouterr().out
 
 
 def test_curves_are_means_of_the_scores(new_run):

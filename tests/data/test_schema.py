@@ -156,5 +156,12 @@ def test_unwritable_places_are_user_errors(tmp_path: Path) -> None:
     for path in (tmp_path / "file" / "x", Path("/proc/mstv/x")):
         with pytest.raises(UserError, match="choose another output folder"), atomic_path(path) as temporary:
             temporary.write_text("never")
+    for path in (Path("/proc/x"), tmp_path / ("x" * 250)):  # folders that take no such file
+        with pytest.raises(UserError, match=f"^{path}: cannot be written"), atomic_path(path) as temporary:
+            temporary.write_text("never")
+    with pytest.raises(UserError, match="x: cannot be written"), atomic_path(tmp_path / "x") as temporary:
+        raise PermissionError(errno.EACCES, "Permission denied", str(temporary))
+    with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "x"):
+        (tmp_path / "absent").read_text()
     with pytest.raises(UserError, match="No space left"), atomic_path(tmp_path / "full"):
         raise OSError(errno.ENOSPC, "No space left on device")
