@@ -83,13 +83,14 @@ def stages(arguments: argparse.Namespace) -> Iterator[Stage]:
     out, videos, quick, workers = arguments.out, arguments.videos, arguments.quick, str(arguments.workers)
     raw, shards, latents = arguments.raw or out / "raw", out / "shards", out / "latents"
     tokenizer, diffusion = out / "tokenizer", out / "diffusion"
-    precision = _settings(out)["precision"]
     limit = ["--trainer.max_steps", "20", "--trainer.val_check_interval", "10"] if quick else []
     span = ["--context", "128", "--end", "384", "--nfe", "12", "--sampler", "dpm_solver", "--episodes", "4"]
     if quick:
         span = ["--context", "64", "--end", "128", "--nfe", "2", "--episodes", "2"]
 
     def fit(experiment: str, run_folder: Path, data: Path) -> list[str]:
+        # Asked for here, so that nothing is left behind where there are no episodes to train on.
+        precision = _settings(out)["precision"]
         # The YAML comes first, what overrides it after.
         files = ["-c", str(EXPERIMENTS / experiment), "--run", str(run_folder), "--data.folder", str(data)]
         return ["fit", *files, "--trainer.precision", precision, *limit]
@@ -114,6 +115,8 @@ def _splits_of_few_worlds(raw: Path) -> list[str]:
     """The last of few worlds to test and the one before to validate: hashes could leave a split empty."""
     from mstv.data.schema import CAMPAIGN, RECORD, Episode
 
+    if not raw.is_dir():
+        raise UserError(f"{raw}: no such folder: give the folder of raw episodes")
     records = [path for path in raw.glob(f"*.{RECORD}") if path.name != CAMPAIGN]
     worlds = sorted({Episode.read(path).source.world for path in records})
     if len(worlds) < 3:

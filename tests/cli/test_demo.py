@@ -52,3 +52,16 @@ def test_too_few_worlds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     episodes(tmp_path, ["a", "a", "b"])
     assert main(["demo", "--raw", str(tmp_path), "--out", str(tmp_path / "demo")]) == 2
     assert f"{tmp_path}: holds episodes of 2 worlds" in capsys.readouterr().err
+
+
+def test_no_such_folder_of_episodes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--raw", str(tmp_path / "nosuch"), "--out", str(tmp_path / "demo")]) == 2
+    assert f"{tmp_path / 'nosuch'}: no such folder" in capsys.readouterr().err
+    assert not (tmp_path / "demo").exists()
+
+
+def test_a_folder_without_videos_leaves_nothing_behind(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "clips").mkdir()
+    assert main(["demo", "--videos", str(tmp_path / "clips"), "--out", str(tmp_path / "demo")]) == 2
+    assert f"{tmp_path / 'clips'}: holds no video" in capfd.readouterr().err
+    assert not (tmp_path / "demo").exists()
