@@ -25,7 +25,7 @@ class Player:
     Attributes:
         x, y, z: middle of the soles in units of 1/BLOCK block, exact integers.
         yaw, pitch: integer millidegrees, yaw in [0, 360000), pitch in [-89000, 89000].
-        lag: how far the eye still lags below its place after a step up, in units, >= 0.
+        lag: how far the eye still lags below its place after a step up, in units, in [0, EYE_HEIGHT].
     """
 
     def __init__(self, world: World, column_x: int, column_z: int, ground: int, yaw: int) -> None:
@@ -91,7 +91,9 @@ class Player:
         step = (self.y // BLOCK + 1) * BLOCK
         # Measured from the last ground stood on, so that a jump does not climb two blocks.
         if step <= self._last_ground + BLOCK and self._free(self.x, step, self.z) and self._free(x, step, z):
-            self.lag += step - self.y
+            lag = self.lag + step - self.y
+            # Climbs that follow each other faster than the eye does would leave it in the ground.
+            self.lag = lag if lag <= EYE_HEIGHT else BLOCK
             self.x, self.y, self.z = x, step, z
             self._last_ground, self._speed = step, 0
 

@@ -60,10 +60,15 @@ def _march(cells: Bytes, eye: Doubles, lanes: Singles, index: Cells, left: int, 
     top = np.float32(cells.shape[2] - 2)
     side_z, side_y = np.int32(cells.shape[1]), np.int32(cells.shape[2])
     flat = cells.reshape(-1)
-    start = cells[int(eye[0]), int(eye[2]), int(eye[1])]
+    # As float32 the eye may have been rounded up into the next cell, which may lie past the map.
+    start_x, start_z = min(int(ox), cells.shape[0] - 2), min(int(oz), cells.shape[1] - 2)
+    start_y = min(int(oy), cells.shape[2] - 2)
+    start = np.float32(cells[start_x, start_z, start_y])
+    # A block's code is no leap: from inside a block one sees as if it were air, of no wider reach than its own cell.
+    start = start if start < np.float32(FIRST_BLOCK) else zero
     for k in range(left):
-        lanes[X + k], lanes[Y + k], lanes[Z + k] = np.float32(int(ox)), np.float32(int(oy)), np.float32(int(oz))
-        lanes[CODE + k] = np.float32(start)
+        lanes[X + k], lanes[Y + k], lanes[Z + k] = np.float32(start_x), np.float32(start_y), np.float32(start_z)
+        lanes[CODE + k] = start
     while left > 0:
         for k in range((left + 31) // 32 * 32):
             ix, iy, iz = lanes[X + k], lanes[Y + k], lanes[Z + k]

@@ -58,7 +58,17 @@ class Renderer:
         self._tinted = tinted_faces()
 
     def draw(self, world: World, eye: Eye) -> NDArray[np.uint8]:
-        """Draw a new uint8 frame (height, width, 3), RGB. The eye must be inside the map and outside blocks."""
+        """Draw a new uint8 frame (height, width, 3), RGB; from inside a block as if that one block were air.
+
+        Raises:
+            ValueError: the eye is outside the map, or not finite.
+        """
+        # Written so that NaN fails too.
+        if not (0 <= eye.x < world.size and 0 <= eye.y < world.height and 0 <= eye.z < world.size):
+            raise ValueError(
+                f"the eye at {eye.x}, {eye.y}, {eye.z} must be inside the map of {world.size} x {world.height} x "
+                f"{world.size} blocks"
+            )
         image = np.empty(self.shape, dtype=np.uint8)
         render_frame(
             world.cells, world.cover, world.dryness, world.clouds, self._textures, self._faces, self._tinted,
