@@ -66,8 +66,10 @@ def prepared(arguments: argparse.Namespace, scored: bool = False) -> Iterator[Ro
     frames = read_manifest(frames_folder, "frames")
     if frames.sha256 != store.manifest.source_sha256:
         raise UserError(f"{frames_folder}: is not the set that {arguments.latents} was encoded from: give --frames")
-    keys = _episodes(store, arguments, settings, scored)
     plan = module.plan
+    if settings.protocol:
+        settings.protocol.check_plan(plan.first_target_frame)
+    keys = _episodes(store, arguments, settings, scored)
     plan.chunks(settings.context_frames, end=settings.end_frame)
     _check_sampling(sampling, module)
     values = family_to_dict(module.family)

@@ -1,5 +1,7 @@
 """The protocols that have a name: which frames are given, which are generated and scored, and on what walks."""
 
+import difflib
+import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,6 +30,16 @@ class Protocol:
     end_frame: int
     about: str
     policy: str | None = None
+
+    def check_plan(self, context_frames: int) -> None:
+        """Raise UserError unless a plan that needs so many frames of context can be evaluated."""
+        if context_frames > self.context_frames:
+            fitting = [name for name, other in PROTOCOLS.items() if other.context_frames >= context_frames]
+            fix = f"choose --protocol {' or '.join(fitting)}" if fitting else "give --context instead of a protocol"
+            raise UserError(
+                f"--protocol {self.name}: gives {self.context_frames} frames of context, and this run's plan needs "
+                f"{context_frames}, so it cannot be evaluated by it: {fix}, or train with a plan of smaller windows"
+            )
 
     def check_episode(self, key: str, num_frames: int, policy: str | None) -> None:
         """Raise UserError unless an episode of so many frames, recorded with `policy`, can be evaluated."""
@@ -70,6 +82,8 @@ PROTOCOLS = {
     )
 }
 """By name."""
+_CLOSE = 0.85
+"""Ratio of `difflib` from which a name is taken for a misspelt one: one letter of eight missing, wrong or too many."""
 
 
 class Settings(NamedTuple):
@@ -92,7 +106,8 @@ def settings_of(name: str | None, context: int | None, end: int | None) -> Setti
         end: one past the last frame; None takes the protocol's, or `END_FRAME`.
 
     Raises:
-        UserError: `context` or `end` contradicts the protocol, or nothing is left to generate.
+        UserError: `name` is nearly a protocol's, `context` or `end` contradicts the protocol, or nothing is left to
+            generate.
     """
     protocol = PROTOCOLS.get(name or "")
     if protocol:
@@ -106,11 +121,28 @@ def settings_of(name: str | None, context: int | None, end: int | None) -> Setti
                     "your settings another name"
                 )
         return Settings(protocol.name, protocol.version, protocol.context_frames, protocol.end_frame, protocol)
+    if name and (meant := _meant(name)):
+        raise UserError(
+            f"--protocol {name}: did you mean {' or '.join(meant)}? Settings of your own need a name less like it"
+        )
     context = CONTEXT_FRAMES if context is None else context
     end = END_FRAME if end is None else end
     if end <= context:
         raise UserError(f"--end {end} must lie beyond --context {context}")
     return Settings(name or f"context{context}-end{end}", 1, context, end, None)
+
+
+def _meant(name: str) -> list[str]:
+    """Protocols whose name this one nearly is, case and punctuation aside, or begins; the nearest first."""
+    plain = _plain(name)
+    ratios = {known: difflib.SequenceMatcher(None, plain, _plain(known)).ratio() for known in PROTOCOLS}
+    near = [known for known in sorted(ratios, key=lambda known: -ratios[known]) if ratios[known] >= _CLOSE]
+    begun = [known for known in PROTOCOLS if len(plain) >= 4 and _plain(known).startswith(plain)]
+    return near[:1] or begun
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def protocols_help() -> str:

@@ -28,7 +28,11 @@ def test_what_a_protocol_needs_is_told_before_anything_is_written(command, pipel
     )
     assert evaluate(pipeline, "--protocol", "teco-144", "--context", "64", command=command) == 2
     assert "--context 64: --protocol teco-144 is defined by --context 144: leave" in capsys.readouterr().err
-    assert not (pipeline.diffusion / "evaluation" / "teco-144").exists()
+    assert evaluate(pipeline, "--protocol", "teco-36", command=command) == 2
+    assert "--protocol teco-36: gives 36 frames of context, and this run's plan needs 42" in capsys.readouterr().err
+    assert evaluate(pipeline, "--protocol", "teco144", command=command) == 2
+    assert "did you mean teco-144?" in capsys.readouterr().err
+    assert not list(pipeline.diffusion.glob("evaluation/teco*"))
 
 
 def test_a_named_protocol_sets_what_is_evaluated_and_stands_in_the_card(pipeline, capsys, monkeypatch):

@@ -8,6 +8,43 @@ from mstv.evaluation.protocols import PROTOCOLS, protocols_help, settings_of
 from mstv.evaluation.revisit_scoring import GAPS
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("lookback", "look-back"),
+        ("Look_Back", "look-back"),
+        ("look-bak", "look-back"),
+        ("teco36", "teco-36"),
+        ("TECO-144", "teco-144"),
+        ("teco", "teco-144 or teco-36"),
+        ("milivid", "millivid"),
+        ("explore", "explore-return"),
+        ("exploreretrun", "explore-return"),
+    ],
+)
+def test_a_misspelt_protocol_is_no_label(name, meant):
+    with pytest.raises(UserError, match=rf"^--protocol {name}: did you mean {meant}\?"):
+        settings_of(name, None, None)
+
+
+@pytest.mark.parametrize(
+    "name", ["mine", "context64-end128", "teco-72-long", "millivid-half", "long", "t", "_", "back"]
+)
+def test_other_names_are_labels(name):
+    assert settings_of(name, 8, 16) == (name, 1, 8, 16, None)
+
+
+def test_a_plan_of_more_context_than_the_protocol_gives_is_told():
+    PROTOCOLS["teco-36"].check_plan(36)
+    with pytest.raises(
+        UserError, match=r"36 frames of context, and this run's plan needs 42, .* by it: choose"
+    ) as told:
+        PROTOCOLS["teco-36"].check_plan(42)
+    assert "choose --protocol millivid or teco-144 or explore-return or look-back, or train" in str(told.value)
+    with pytest.raises(UserError, match=r"needs 300, .*: give --context instead of a protocol, or train"):
+        PROTOCOLS["millivid"].check_plan(300)
+
+
 def test_the_published_spans():
     spans = {name: (protocol.context_frames, protocol.end_frame) for name, protocol in PROTOCOLS.items()}
     assert (spans["millivid"], spans["teco-144"], spans["teco-36"]) == ((256, 1024), (144, 300), (36, 300))
