@@ -32,7 +32,7 @@ class TrainingLog:
     curves: tuple[LoggedCurve, ...] = ()
     """In the order of its columns."""
     num_steps: int | None = None
-    """The last step that was logged; None if none was."""
+    """Training steps up to the last one that was logged; None if none was."""
     seconds: float | None = None
     """Of training alone, without validation and the like, as far as it was logged; None where the speed was not."""
 
@@ -68,7 +68,7 @@ def read_training_log(path: Path) -> TrainingLog:
     before = [-1.0, *(step for step, _ in speeds)]  # steps are counted from 0
     seconds = sum((step - last) * each for (step, each), last in zip(speeds, before, strict=False))
     curves = tuple(_thin(name, logged) for name, logged in points.items() if logged)
-    return TrainingLog(curves, int(max(steps)) if steps else None, seconds if speeds else None)
+    return TrainingLog(curves, int(max(steps)) + 1 if steps else None, seconds if speeds else None)
 
 
 def _thin(name: str, logged: list[tuple[float, float]]) -> LoggedCurve:

@@ -68,7 +68,8 @@ def log_evaluation(run: Run, protocol: str, logger: MediaLogger) -> bool:
     digest = hashlib.sha256((folder / SUMMARY).read_bytes()).hexdigest()
     if before and before.summary_sha256 == digest:
         return False
-    step, summary = entry.training.num_steps or 0, entry.evaluation.summary
+    step = max(0, (entry.training.num_steps or 0) - 1)  # as the training's own numbers: from 0
+    summary = entry.evaluation.summary
     # trackio forgets what an earlier process gave.
     logger.log_hyperparams({**_configuration(run), group: entry.card.model_dump(mode="json")})
     logger.log_metrics(numbers(group, entry), step=step)

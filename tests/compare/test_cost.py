@@ -15,7 +15,7 @@ def test_costs_are_what_the_files_know(new_run, capsys):
     results.summarise(results.evaluation_folder(second, "long"))  # a resumed rollout has no wall clock
     table = cost_table(Comparison.read([first, second]))
     texts = [[cell.text for cell in row] for row in table.rows]
-    assert texts[0][1:] == ["17,000", "3,840", "3.84", "12.5 s", "1,450", "unknown"]
+    assert texts[0][1:] == ["17,000", "3,840", "3.84", "12.5 s", "1,451", "unknown"]
     assert texts[1][1:] == ["12", "3,840", "unknown", "unknown", "unknown", "unknown"]
     assert table.rows[1][3].number is None
     mean = score_tables(Comparison.read([first]))[0].rows[1].cells[-2]

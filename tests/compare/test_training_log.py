@@ -9,7 +9,7 @@ from mstv.errors import UserError
 
 def test_training_log_is_sparse_and_thinned(new_run, tmp_path):
     log = read_training_log(new_run("first", videos=False) / results.TRAINING)
-    assert log.num_steps == 1450
+    assert log.num_steps == 1451, "steps are counted from 0"
     curves = {curve.name: curve for curve in log.curves}
     assert list(curves) == ["train/loss", "val/loss", "lr-AdamW"]
     assert len(curves["train/loss"].value) == 30 and len(curves["val/loss"].value) == 6
