@@ -165,10 +165,13 @@ class LongRollout(Callback):
         for logger in trainer.loggers:
             logger.log_metrics(scalars, step=trainer.global_step - 1)
         if done < wanted:
+            fix = "there is time later in a longer training, or raise max_share of LongRollout"
             limit = f"{self._time.max_share:.0%} of {self._time.training_seconds:.0f} s of training"
             what = f"takes {done} of {wanted} episodes" if done else "is left out"
             cost = f"one episode takes about {self._time.cost(1):.1f} s" if self._time.cost(1) else "it is early"
-            print(f"mstv: the long rollout at step {trainer.global_step} {what}: {cost}, {limit}", file=sys.stderr)
+            print(
+                f"mstv: the long rollout at step {trainer.global_step} {what}: {cost}, {limit}: {fix}", file=sys.stderr
+            )
 
     def _keys(self, store: LatentStore) -> list[str]:
         keys = [key for key in store.keys("validation") if store.num_frames(key) >= self.end_frame]

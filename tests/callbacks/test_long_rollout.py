@@ -122,6 +122,7 @@ def test_without_time_a_turn_is_left_out_and_says_so(fit: Fit, capsys: pytest.Ca
     run, module = fit(rollout(max_share=1e-9))
     said = capsys.readouterr().err
     assert "step 2 is left out" in said and "step 4 is left out" in said
+    assert said.count("later in a longer training, or raise max_share of LongRollout\n") == 2
     assert columns(run, "rollout/episodes") == [0.0, 0.0] and not columns(run, "rollout/psnr_h1")
     assert not list(run.glob("media/*")) and module.training
 
