@@ -126,17 +126,21 @@ def _track(run: Path, protocol: str, wanted: bool | None) -> None:
 
 
 def _print_tables(run: Path, protocol: str) -> None:
-    """Those against recorded frames; there are many."""
+    """Those against recorded frames, and the revisits by the first metric; there are many."""
     from rich.console import Console
 
     from mstv.compare.action_table import action_tables
     from mstv.compare.comparison import Comparison
+    from mstv.compare.revisit_table import revisit_tables
     from mstv.compare.score_table import score_tables
 
     comparison = Comparison.read([run], protocol)
     for table in score_tables(comparison):
         if table.ground_truth != "decoded":
             Console().print(table.for_terminal())
+    for revisits in revisit_tables(comparison):
+        if revisits.metric == comparison.metrics[0]:
+            Console().print(revisits.for_terminal())
     for actions in action_tables(comparison):
         Console().print(actions.for_terminal())
-    print(f"against decoded frames, and with intervals: mstv compare {run} --protocol {protocol}")
+    print(f"all tables, and a page with intervals, curves and videos: mstv compare {run} --protocol {protocol}")

@@ -1,7 +1,6 @@
 """What the runs show where the walk comes back, by how long ago the place was seen: for the terminal and the page."""
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Literal
 
 from rich.table import Table
@@ -10,7 +9,7 @@ from mstv.compare.comparison import BoundOwner, Comparison
 from mstv.compare.curves import series_label
 from mstv.compare.score_table import Cell, Row, mark_best, terminal_table
 from mstv.compare.shown_metric import HINTS, ShownMetric
-from mstv.data.results import GapMean, Reference, RevisitMeans, Series
+from mstv.data.results import REVISIT_GAPS, GapMean, Reference, RevisitMeans, Series
 
 Shown = Literal["raw", "decoded", "own"]
 AGAINST: dict[Shown, str] = {
@@ -41,7 +40,10 @@ class RevisitTable:
 
     def for_terminal(self) -> Table:
         """The same as a rich table."""
-        return terminal_table(f"Revisits, {self.title}, by frames since it was seen", self.columns, self.rows)
+        *rows, count = self.rows
+        cells = (cell and replace(cell, value=cell.value.replace(" ", "\n")) for cell in count.cells)
+        rows.append(replace(count, cells=tuple(cells)))  # narrower: frames above episodes
+        return terminal_table(f"Revisits, {self.title}, by frames since it was seen", self.columns, rows)
 
 
 def revisit_tables(comparison: Comparison) -> list[RevisitTable]:
@@ -80,10 +82,18 @@ def _table(comparison: Comparison, metric: ShownMetric, reference: Shown) -> Rev
     gaps = sorted({part.first_gap for row in found for part in row.means.gaps})
     rows = mark_best([Row(row.label, row.series, row.run, _cells(row.means, metric, gaps)) for row in found], metric)
     counts = [_count(part) for part in _by_column(largest, gaps)]
-    columns = (*(f"{first}–{following - 1}" for first, following in pairwise(gaps)), f"{gaps[-1]}+", "all")
     return RevisitTable(
-        metric, reference, columns, (*rows, Row("frames (episodes)", "lower_bound", None, tuple(counts)))
+        metric,
+        reference,
+        (*map(_bounds, gaps), "all"),
+        (*rows, Row("frames (episodes)", "lower_bound", None, tuple(counts))),
     )
+
+
+def _bounds(gap: int) -> str:
+    """What the bin with this first gap holds; only the last of all bins has no end."""
+    following = next((first for first in REVISIT_GAPS if first > gap), None)
+    return f"{gap}+" if following is None else f"{gap}–{following - 1}"
 
 
 def _rows(owners: tuple[BoundOwner, ...], metric: ShownMetric, reference: Reference, series: Series) -> list[_Found]:

@@ -12,6 +12,11 @@ from mstv.compare.curves import series_label
 from mstv.compare.shown_metric import ShownMetric
 from mstv.data.results import GroundTruth, Series, SeriesSummary, WindowMean
 
+_TERMINAL = 80
+"""Columns that a terminal has at least, and that a pipe is given."""
+_LABEL = 14
+"""Columns that a run's name has at least; longer ones are folded."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -52,9 +57,16 @@ class ScoreTable:
 
 
 def terminal_table(title: str, columns: Sequence[str], rows: Sequence[Row]) -> Table:
-    """Rows as a rich table; bounds are dim."""
-    table = Table(title=title, title_justify="left")
-    table.add_column("run", overflow="fold", min_width=14)
+    """Rows as a rich table that fits 80 columns, without spaces beside its lines where it must; bounds are dim."""
+    cells = zip(*(row.cells for row in rows), strict=True)
+    widths = [
+        max(map(len, [column, *(line for cell in values if cell for line in cell.value.split("\n"))]))
+        for column, values in zip(columns, cells, strict=True)
+    ]
+    # Each column has a line and two spaces; there is a line more.
+    spacious = 1 + (_LABEL + 3) + sum(width + 3 for width in widths) <= _TERMINAL
+    table = Table(title=title, title_justify="left", padding=(0, 1) if spacious else 0)
+    table.add_column("run", overflow="fold", min_width=_LABEL)
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:

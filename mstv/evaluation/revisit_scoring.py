@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mstv.data.results import (
+    REVISIT_GAPS,
     REVISIT_SCORES,
     GapMean,
     GroundTruth,
@@ -40,7 +41,7 @@ from mstv.metrics import (
     find_revisits,
 )
 
-GAPS = (8, 16, 32, 64, 128, 256, 512)
+GAPS = REVISIT_GAPS
 """First gap, in frames since the place was last seen, of each bin; the last has no end."""
 AWAY = GAPS[0] - 1
 """Frames in a row outside the tolerances that end a visit, so that the smallest gap is the first of `GAPS`."""

@@ -1,5 +1,9 @@
 """What the runs show where the walk comes back."""
 
+from dataclasses import replace
+
+from rich.console import Console
+
 from mstv.compare.comparison import Comparison
 from mstv.compare.revisit_table import ELSEWHERE, revisit_tables
 from mstv.data.results import RevisitMeans
@@ -27,7 +31,7 @@ def test_tables_hold_the_summaries_by_gap(new_run):
     ]
     raw, own = tables[:2]
     assert raw.title == "PSNR (dB) against the recorded frame"
-    assert raw.columns == own.columns == ("32+", "all")
+    assert raw.columns == own.columns == ("32–63", "all")
     assert [row.label for row in raw.rows] == [
         "upper bound (decoded true latents)",
         "first",
@@ -67,9 +71,21 @@ def test_bins_that_some_runs_lack_are_empty(new_run):
     entry = comparison.entries[0]
     mixed = Comparison(comparison.protocol, (entry, Comparison.read([second]).entries[0]))
     raw = revisit_tables(mixed)[0]
-    assert raw.columns == ("32–63", "64+", "all")
+    assert raw.columns == ("32–63", "64–127", "all")
     assert [cell is None for cell in raw.rows[1].cells] == [False, True, False]
     assert [cell is None for cell in raw.rows[2].cells] == [True, False, False]
+
+
+def test_all_bins_fit_a_terminal(new_run, capsys):
+    comparison = Comparison.read([new_run("a-run-of-a-rather-long-name", **RUNS)])
+    table = revisit_tables(comparison)[0]
+    gaps = ("8–15", "16–31", "32–63", "64–127", "128–255", "256–511", "512+", "all")
+    rows = [replace(row, cells=(replace(row.cells[-1], value="100.00"),) * len(gaps)) for row in table.rows]
+    rows[-1] = replace(rows[-1], cells=(replace(rows[-1].cells[-1], value="12345 (8)"),) * len(gaps))
+    Console(width=80).print(replace(table, columns=gaps, rows=tuple(rows)).for_terminal())
+    lines = capsys.readouterr().out.splitlines()
+    assert "…" not in "".join(lines) and all(line.rstrip()[-1] in "┓┃┩│┘" for line in lines[2:]), lines
+    assert all(gap in "".join(lines) for gap in gaps) and sum(line.count("12345") for line in lines) == len(gaps)
 
 
 def test_page_and_terminal_show_them_where_there_are_any(new_run, tmp_path, capsys):

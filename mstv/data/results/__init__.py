@@ -38,6 +38,7 @@ from mstv.data.results.layout import (
 )
 from mstv.data.results.measured import declare_metrics, episode_metrics, merged_metrics, summarised_metrics
 from mstv.data.results.revisit_scores import (
+    REVISIT_GAPS,
     REVISIT_SCORES,
     REVISIT_STATISTIC,
     GapMean,
@@ -86,6 +87,7 @@ __all__ = [
     "LEVELS",
     "RECORD",
     "REVISIT_FILE",
+    "REVISIT_GAPS",
     "REVISIT_SCORES",
     "REVISIT_SCORE_FILE",
     "REVISIT_STATISTIC",

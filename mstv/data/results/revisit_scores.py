@@ -27,6 +27,8 @@ REVISIT = (
     "left for at least 7 frames since; of several such visits the latest"
 )
 """What is scored; the numbers are those of `mstv.evaluation.revisit_scoring`."""
+REVISIT_GAPS = (8, 16, 32, 64, 128, 256, 512)
+"""First gap, in frames since the place was last seen, of each bin; the last has no end."""
 REVISIT_STATISTIC = (
     "mean over the frames of a bin in each episode, then over episodes; PSNR: dB of the squared error averaged so, "
     "which identical frames, at 100 dB, do not lift"
