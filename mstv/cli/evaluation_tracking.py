@@ -32,7 +32,7 @@ def track(folder: Path, protocol: str, wanted: bool | None) -> None:
         for logger in loggers:
             try:
                 if log_evaluation(run, protocol, logger):
-                    print(f"{folder}: the evaluation is in {_place(logger)}")
+                    print(f"{folder}: the evaluation is in {_place(logger, folder)}")
             finally:
                 logger.finalize("success")
     except Exception as error:
@@ -59,5 +59,11 @@ def _loggers(folder: Path, config: dict[str, Any], wanted: bool | None) -> list[
     return loggers
 
 
-def _place(logger: MediaLogger) -> str:
-    return f"trackio, run {logger.run}" if isinstance(logger, TrackioLogger) else f"W&B, run {logger.version}"
+def _place(logger: MediaLogger, folder: Path) -> str:
+    """Where the numbers are, and how they come to a server if they are here alone."""
+    if isinstance(logger, TrackioLogger):
+        return f"trackio, run {logger.run}"
+    if getattr(logger.experiment, "offline", False):
+        kept = folder / "wandb"
+        return f"{kept}, run {logger.version}, on this machine alone: wandb sync {kept}/offline-run-* uploads it"
+    return f"W&B, run {logger.version}"

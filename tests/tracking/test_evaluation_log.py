@@ -45,8 +45,10 @@ def test_lines_tables_numbers_and_videos(new_run: NewRun, capsys: pytest.Capture
     assert not capsys.readouterr().out, "it was not trained with W&B"
     track(folder, "long", wanted=True)
     (run,) = read_offline_runs(folder)
-    assert (
-        run.id == wandb_id(folder) and capsys.readouterr().out == f"{folder}: the evaluation is in W&B, run {run.id}\n"
+    assert run.id == wandb_id(folder)
+    assert capsys.readouterr().out == (
+        f"{folder}: the evaluation is in {folder}/wandb, run {run.id}, on this machine alone: "
+        f"wandb sync {folder}/wandb/offline-run-* uploads it\n"
     )
 
     comparison = Comparison.read([folder])
@@ -93,7 +95,7 @@ def test_only_what_is_new_is_logged_again(new_run: NewRun, capsys: pytest.Captur
     folder = new_run()
     for _ in range(2):
         track(folder, "long", wanted=True)
-    assert capsys.readouterr().out.count("the evaluation is in W&B") == 1
+    assert capsys.readouterr().out.count("the evaluation is in ") == 1
     path = folder / "evaluation/long/summary.json"
     summary = Summary.read(path)
     added = [part.model_copy(update={"metric": "fvd"}) for part in summary.values if part.metric == "fid"]
