@@ -53,15 +53,17 @@ def load_metrics(names: Sequence[str], weights: Path | None) -> Loaded:
     """Metrics by name, once each.
 
     Raises:
-        UserError: a package or a file is absent or not the one.
+        UserError: packages or files are absent or not the ones, all of them.
     """
-    loaded = []
+    loaded, wrong = [], []
     for name in dict.fromkeys(names):
         try:
             loaded.append((name, load_metric(name, weights)))
         except MetricUnavailable as error:
-            fix = ", and give its folder with --weights" if weights is None and name in WEIGHTS else ""
-            raise UserError(f"--metrics {name}: {error}{fix}") from None
+            wrong.append((name, error))
+    if wrong:
+        fix = ", and give its folder with --weights" if weights is None and any(n in WEIGHTS for n, _ in wrong) else ""
+        raise UserError("; ".join(f"--metrics {name}: {error}" for name, error in wrong) + fix)
     return loaded
 
 

@@ -12,7 +12,11 @@ from mstv.metrics.unavailable import MetricUnavailable
 from mstv.metrics.weights import PublicWeights, WeightFile
 
 SIDE = 224
-FILE = PublicWeights("FVD (I3D)", "i3d_torchscript.pt", "StyleGAN-V's evaluation (universome/stylegan-v on GitHub)")
+FILE = PublicWeights(
+    "FVD (I3D)",
+    "i3d_torchscript.pt",
+    "StyleGAN-V's evaluation (universome/stylegan-v on GitHub, https://www.dropbox.com/s/ge9e5ujwgetktms/i3d_torchscript.pt?dl=1)",
+)
 
 
 class I3DFeatures(Features):

@@ -14,7 +14,8 @@ SIDE = 299
 WEIGHTS = PublicWeights(
     "FID (InceptionV3)",
     "pt_inception-2015-12-05-6726825d.pth",
-    "the pytorch-fid repository, release fid_weights",
+    "pytorch-fid (release fid_weights, "
+    "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth)",
     sha256="6726825d",
     ignored=("fc.", "AuxLogits."),
 )

@@ -106,6 +106,13 @@ def other_weights(weights: Path) -> Path:
     ("options", "parts"),
     [
         (["lpips_vgg16"], ["no file is given: fetch vgg16-397923af.pth from torchvision", "--weights"]),
+        (
+            ["fid", "fvd", "dino_vits14", "--weights", "nowhere"],
+            [
+                *("nowhere/pt_inception-2015-12-05-6726825d.pth: no such file", "nowhere/i3d_torchscript.pt: no such"),
+                "--metrics dino_vits14: DINOv2 (vits14): nowhere/dinov2_vits14_pretrain.pth: no such file",
+            ],
+        ),
         (["fid", "--weights", "nowhere"], ["nowhere/pt_inception-2015-12-05-6726825d.pth: no such file"]),
     ],
 )
