@@ -56,7 +56,8 @@ def check_kind(loaded: dict[str, Any], kind: str, path: Path) -> dict[str, Any]:
     if entry["schema_version"] != SCHEMA_VERSION:
         raise UserError(f"{path}: field schema_version is {entry['schema_version']}, this mstv reads {SCHEMA_VERSION}")
     if entry["kind"] != kind:
-        raise UserError(f"{path}: field kind is {entry['kind']}, expected {kind}: give a {kind} checkpoint")
+        article = "an" if kind[0] in "aeiou" else "a"
+        raise UserError(f"{path}: field kind is {entry['kind']}, expected {kind}: give {article} {kind} checkpoint")
     return entry["config"]
 
 

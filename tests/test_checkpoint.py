@@ -60,3 +60,8 @@ def test_other_architectures_are_named(tmp_path: Path) -> None:
     loaded = {checkpoint.FIELD: checkpoint.describe("tokenizer", {"dim": 2})}
     with pytest.raises(UserError, match="field dim is 2, this model has 3"):
         checkpoint.check_same_model(loaded, "tokenizer", {"dim": 3}, tmp_path)
+
+
+def test_the_article_fits_the_kind(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"expected inverse_dynamics: give an inverse_dynamics checkpoint$"):
+        checkpoint.read_checkpoint(bad_files(tmp_path)["kind"][0], "inverse_dynamics")

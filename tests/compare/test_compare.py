@@ -82,7 +82,7 @@ def test_half_written_evaluation_is_named_or_left_out(new_run, tmp_path, capsys)
     whole, half, fresh = new_run("whole", videos=False), new_run("half", videos=False), tmp_path / "fresh"
     (results.evaluation_folder(half, "long") / results.SUMMARY).unlink()
     (fresh / "checkpoints").mkdir(parents=True)
-    with pytest.raises(UserError, match=r"half/evaluation/long: .*half-written.*resumes$"):
+    with pytest.raises(UserError, match=r"half/evaluation/long: .*half-written \(summary.json is missing\): run"):
         Comparison.read([half])
     with pytest.raises(UserError, match=r"half/.*half-written.*--skip-incomplete \(2 of 3 runs are incomplete\)"):
         Comparison.read([whole, half, fresh], "long")

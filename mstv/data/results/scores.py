@@ -137,10 +137,13 @@ class Incomplete(UserError):
 
 def half_written(folder: Path) -> Incomplete:
     """The error that names an evaluation without its last file."""
-    parts = len(list((folder / SCORE_PARTS).glob("*.parquet")))
+    if (folder / SCORE_FILE).is_file():
+        what = f"{SUMMARY} is missing"
+    else:
+        parts = len(list((folder / SCORE_PARTS).glob("*.parquet")))
+        what = f"{parts} scored episode{'s' * (parts != 1)}, to be merged into {SCORE_FILE} when all are there"
     return Incomplete(
-        f"{folder}: the evaluation is half-written ({parts} episode{'s' * (parts != 1)} to be merged, no finished "
-        f"{SUMMARY if (folder / SCORE_FILE).is_file() else SCORE_FILE}): run the same mstv evaluate again, it resumes"
+        f"{folder}: the evaluation is half-written ({what}): run the same mstv evaluate again, it resumes"
     )
 
 
