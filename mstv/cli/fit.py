@@ -2,6 +2,7 @@
 
 import logging
 import re
+import shutil
 import sys
 import warnings
 from argparse import ArgumentError
@@ -119,7 +120,7 @@ class FitCLI(LightningCLI):
             log,
             throughput,
             StepProgress(log, throughput),
-            RollingCheckpoint(run / "checkpoints", self.config.checkpoint_seconds, older, preemption),
+            RollingCheckpoint(run / CHECKPOINTS, self.config.checkpoint_seconds, older, preemption),
         ]
         return trainer
 
@@ -156,7 +157,8 @@ def fit(arguments: Sequence[str]) -> None:
         # jsonargparse wraps what a constructor raises.
         raise user_error_behind(error) or error from None
     run = Path(cli.config.run)
-    folder = run / "checkpoints"
+    is_new = not run.exists()
+    folder = run / CHECKPOINTS
     resume = checkpoint_to_resume(folder)
     # A run that goes on has weights of its own, so that the same command can be repeated.
     if cli.config.weights and resume is None:
@@ -167,7 +169,13 @@ def fit(arguments: Sequence[str]) -> None:
         raise UserError(f"--run {run}: cannot be written ({error.strerror}): choose another folder") from None
     if cli.config.compile:
         cli.model.compile_blocks()
-    train(cli, resume)
+    try:
+        train(cli, resume)
+    except UserError:
+        # What a new run that never began holds (dashboards' first files) would look like one that went wrong.
+        if is_new and not cli.record.has_begun and cli.trainer.is_global_zero:
+            shutil.rmtree(run, ignore_errors=True)
+        raise
 
 
 def train(cli: FitCLI, resume: Path | None) -> None:

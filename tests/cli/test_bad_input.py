@@ -73,7 +73,12 @@ def test_unknown_config_keys(pipeline: Pipeline, tmp_path: Path, capsys: pytest.
 def test_sizes_that_do_not_fit(pipeline: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     refused(capsys, pipeline.fit_tokenizer(run, "--levels.image_size", "[60, 64]"), "60", "not divisible by 64")
-    refused(capsys, pipeline.fit_tokenizer(run, "--levels.image_size", "[128, 128]"), "128", "64")
+    other = ["--levels.image_size", "[128, 128]", "--wandb", "true"]
+    refused(capsys, pipeline.fit_tokenizer(run, *other), "128", "64")
+    assert not run.exists(), "a training that never began leaves no run, and nothing that wandb sync would upload"
+    run.mkdir()
+    refused(capsys, pipeline.fit_tokenizer(run, *other), "128", "64")
+    assert run.exists(), "the user's own folder"
     more = ["--plan.init_args.windows", "[2, 8, 256]"]
     refused(capsys, pipeline.fit_diffusion(run, *more), "chunk", "128")
     refused(capsys, pipeline.fit_diffusion(run, "--plan.init_args.windows", "[2, 7]"), "divide")
