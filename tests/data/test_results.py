@@ -136,7 +136,7 @@ def test_evaluation_resumes_by_episode(folder):
     results.write_episode_scores(folder, "walk-0", scores("walk-0"))
     begin_evaluation(folder, card(machine="another", torch_version="2.14"))
     assert [results.episode_metrics(folder, episode) for episode in card().episodes] == [set(), {"psnr"}, set()]
-    with pytest.raises(UserError, match=r"half-written \(1 episode to be merged.* it resumes"):
+    with pytest.raises(UserError, match=r"half-written \(1 scored episode, to be merged.* it resumes"):
         merge_scores(folder)
     with pytest.raises(UserError, match="half-written"):
         read_scores(folder)
@@ -148,7 +148,7 @@ def test_evaluation_resumes_by_episode(folder):
     assert merge_scores(folder).num_rows == 240
     assert (folder / results.SCORE_FILE).read_bytes() == before
     (folder / results.SUMMARY).unlink()
-    with pytest.raises(UserError, match=r"no finished summary\.json"):
+    with pytest.raises(UserError, match=r"summary\.json is missing"):
         read_run(folder.parents[1]).evaluation("long")
 
 
@@ -225,7 +225,7 @@ def test_metrics_are_added_to_a_finished_evaluation(folder):
     for episode in ("walk-0", "walk-1"):
         tables = [rescored(episode, "ssim"), rescored(episode, "frozen")]
         results.write_episode_scores(folder, episode, pa.concat_tables(tables))
-    with pytest.raises(UserError, match=r"half-written \(2 episodes"):
+    with pytest.raises(UserError, match=r"half-written \(2 scored episodes"):
         merge_scores(folder)
     assert read_run(folder.parents[1]).evaluation("long").scores() == before, "what was finished stays readable"
     results.write_episode_scores(folder, "walk-2", rescored("walk-2", "ssim"))

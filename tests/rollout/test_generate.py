@@ -12,7 +12,7 @@ from mstv.rollout.framepack import FramePack, FramePackLatents, FramePackMirrore
 from mstv.rollout.full_resolution import FullResolution
 from mstv.rollout.generate import Rollout, RolloutState
 from mstv.rollout.layout import StepLayout, gather_tokens, scatter_tokens
-from mstv.rollout.plan import Cell, PlanFamily, Step
+from mstv.rollout.plan import Cell, Plan, PlanFamily, Step
 from mstv.rollout.upscale import RolloutUpscale, Upscale
 
 LEVELS = Levels((16, 32), (4, 4), 3)

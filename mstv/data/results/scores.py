@@ -137,11 +137,11 @@ class Incomplete(UserError):
 
 def half_written(folder: Path) -> Incomplete:
     """The error that names an evaluation without its last file."""
-    if (folder / SCORE_FILE).is_file():
-        what = f"{SUMMARY} is missing"
-    else:
-        parts = len(list((folder / SCORE_PARTS).glob("*.parquet")))
+    parts = len(list((folder / SCORE_PARTS).glob("*.parquet")))
+    if parts or not (folder / SCORE_FILE).is_file():
         what = f"{parts} scored episode{'s' * (parts != 1)}, to be merged into {SCORE_FILE} when all are there"
+    else:
+        what = f"{SUMMARY} is missing"
     return Incomplete(
         f"{folder}: the evaluation is half-written ({what}): run the same mstv evaluate again, it resumes"
     )
