@@ -246,6 +246,7 @@ trainer.save_checkpoint(folder / "ranks.ckpt")
 """
 
 
+@pytest.mark.slow
 def test_two_ranks_log_what_one_process_would(tmp_path: Path) -> None:
     script = tmp_path / "ranks.py"
     script.write_text(RANKS)

@@ -207,6 +207,7 @@ def wait_for(process: "subprocess.Popen[bytes]", folder: Path, pattern: str) -> 
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_second_command_is_shut_out_and_a_stopped_one_leaves_nothing_half(
     pipeline: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,6 +19,7 @@ ROLLOUT: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 def test_the_others_wait_and_train_as_without(
     new_run: Callable[[str, Kind], Run], sets: Sets, whole: Callable[[Kind], Run], tmp_path: Path
 ) -> None:

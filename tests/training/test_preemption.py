@@ -27,6 +27,7 @@ def stop(
     return codes, processes.said()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", [False, True], ids=["one rank", "all processes of the job"])
 def test_sigterm_saves_on_all_ranks_and_resumes(
     new_run: Callable[..., Run], whole: Callable[[Kind], Run], group: bool
@@ -63,6 +64,7 @@ def test_sigusr1_without_slurm_only_stops(new_run: Callable[..., Run]) -> None:
     assert run.last.is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("works", [True, False])
 def test_sigusr1_in_a_slurm_job_queues_it_again_once(
     new_run: Callable[..., Run], whole: Callable[[Kind], Run], tmp_path: Path, works: bool
