@@ -44,7 +44,7 @@ def draw(results: dict[str, Any], path_png: Path) -> None:
 def _lines(axes: Axes, rows: list[dict[str, Any]], name: str, label: str) -> None:
     points: dict[tuple[str, str | None], dict[int, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        if row["psnr"] is not None:
+        if row["psnr"] is not None and row["interval"][0] is not None:  # of two episodes or more
             points[row["plan"], row["attention"]][row[name]].append(row)
     for number, ((plan, attention), line) in enumerate(points.items()):
         title, dash = BOUNDS.get(plan, (plan.replace("_", " "), "-"))
@@ -54,8 +54,7 @@ def _lines(axes: Axes, rows: list[dict[str, Any]], name: str, label: str) -> Non
         title += ", joint attention" if attention == "joint" else ""
         axes.plot(x, mean, dash, color=color, marker=None if plan in BOUNDS else "o", markersize=3, label=title)
         if plan not in BOUNDS:
-            ends = [[end for row in line[at] for end in row["interval"] if end is not None] or [m]
-                    for at, m in zip(x, mean, strict=True)]  # fmt: skip
+            ends = [[end for row in line[at] for end in row["interval"]] for at in x]
             axes.fill_between(x, [min(e) for e in ends], [max(e) for e in ends], color=color, alpha=0.15, linewidth=0)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter("{x:.0f}")
