@@ -1,6 +1,6 @@
 """Frames of one test episode, recorded and as the first finished row of each plan shows them, at growing horizons.
 
-Command:  python -m experiments.loopwalk.frames mini loopwalk/mini docs/loopwalk_frames.png
+Command:  python -m experiments.loopwalk.frames loopwalk/mini docs/loopwalk_frames.png
 """
 
 import argparse
@@ -12,10 +12,9 @@ from jaxtyping import UInt8
 from matplotlib.figure import Figure
 
 from data_tools import options
-from experiments.loopwalk.rows import EPISODES, PROTOCOL, ROWS, Row
-from experiments.loopwalk.run import RUNS
+from experiments.loopwalk.rows import ROWS, Row
 from mstv.cli.arguments import at_least
-from mstv.data.results import CARD, SUMMARY, TRUTH, VIDEOS, Card, evaluation_folder
+from mstv.data.results import CARD, TRUTH, VIDEOS, Card
 from mstv.data.schema import atomic_path
 from mstv.data.video import decode_video
 from mstv.errors import UserError
@@ -26,7 +25,7 @@ HORIZONS = (0, 1, 4, 16, 32, 64, 128, 256, 512, 767)
 Frames = UInt8[np.ndarray, "T H W 3"]
 
 
-def read_frames(runs: Path, number: int) -> dict[str, Frames]:
+def read_frames(folder: Path, number: int) -> dict[str, Frames]:
     """Frames of the `number`th test episode from the last of context on, by the name of a line of the picture.
 
     Raises:
@@ -34,20 +33,20 @@ def read_frames(runs: Path, number: int) -> dict[str, Frames]:
     """
     rows: dict[str, Row] = {}
     for row in ROWS:
-        if (evaluation_folder(runs / row.name, PROTOCOL) / SUMMARY).is_file():
+        if row.is_finished(folder):
             rows.setdefault(row.plan, row)
     if not rows:
-        raise UserError(f"{runs}: no finished row: run python -m experiments.loopwalk.run first")
+        raise UserError(f"{folder}: no finished row: run python -m experiments.loopwalk.run first")
     found: dict[str, Frames] = {}
     for plan, row in rows.items():
-        folder = evaluation_folder(runs / row.name, PROTOCOL)
-        card = Card.read(folder / CARD)
+        evaluation = row.evaluation(folder)
+        card = Card.read(evaluation / CARD)
         if number >= len(card.episodes):
-            raise UserError(f"--episode {number}: {folder} has {len(card.episodes)} episodes, counted from 0")
+            raise UserError(f"--episode {number}: {evaluation} has {len(card.episodes)} episodes, counted from 0")
         first = card.context_frames - 1 - card.video_first_frame
         for title, videos in (("recorded", TRUTH), (plan.replace("_", " "), VIDEOS)):
             if title not in found:
-                found[title] = decode_video(folder / videos / f"{card.episodes[number]}.mp4")[first:]
+                found[title] = decode_video(evaluation / videos / f"{card.episodes[number]}.mp4")[first:]
     return found
 
 
@@ -72,13 +71,12 @@ def draw(frames: dict[str, Frames], path_png: Path) -> None:
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m experiments.loopwalk.frames", description=__doc__.split("\n")[0])
-    parser.add_argument("size", choices=sorted(EPISODES))
     parser.add_argument("folder", type=options.folder, help="that experiments.loopwalk.run made")
     parser.add_argument("png", type=Path)
     parser.add_argument("--episode", type=at_least(0), default=0, help="its number, from 0 (default: 0)")
     arguments = parser.parse_args()
     try:
-        draw(read_frames(arguments.folder / RUNS, arguments.episode), arguments.png)
+        draw(read_frames(arguments.folder, arguments.episode), arguments.png)
     except UserError as error:
         print(f"frames: {error}", file=sys.stderr)
         return 2

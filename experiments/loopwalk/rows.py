@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from mstv.data.results import SUMMARY, evaluation_folder
+
 HERE = Path(__file__).parent
 CONTEXT, END = 256, 1024
 PROTOCOL = "loopwalk"
@@ -31,6 +33,18 @@ class Row:
     def name(self) -> str:
         """Of the run."""
         return f"{self.plan}-{self.attention}-{self.seed}"
+
+    def run(self, folder: Path) -> Path:
+        """Where it trains, in the folder of its set."""
+        return folder / "runs" / self.name
+
+    def evaluation(self, folder: Path) -> Path:
+        """Where its rollouts are."""
+        return evaluation_folder(self.run(folder), PROTOCOL)
+
+    def is_finished(self, folder: Path) -> bool:
+        """Whether it is trained and evaluated."""
+        return (self.evaluation(folder) / SUMMARY).is_file()
 
     @property
     def sampling(self) -> tuple[str, ...]:

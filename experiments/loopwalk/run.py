@@ -17,12 +17,11 @@ from experiments.loopwalk.frozen_set import FrozenSet, FrozenSplit, claim, read_
 from experiments.loopwalk.make_set import SHARDS, make_set
 from experiments.loopwalk.rows import CONTEXT, END, EPISODES, HERE, METRICS, PROTOCOL, ROWS, Row
 from experiments.loopwalk.table import write_results
-from mstv.data.results import SUMMARY, evaluation_folder
 from mstv.data.schema import MANIFEST
 from mstv.errors import UserError
 from mstv.termination import EXIT_CODE, Terminated, terminable
 
-TOKENIZER, LATENTS, RUNS = "tokenizer", "latents", "runs"
+TOKENIZER, LATENTS = "tokenizer", "latents"
 QUICK_FRAMES, QUICK_CONTEXT, QUICK_END = 192, 128, 160
 
 
@@ -42,10 +41,6 @@ class Benchmark:
         self.context, self.end = (QUICK_CONTEXT, QUICK_END) if quick else (CONTEXT, END)
         self.episodes = 2 if quick else EPISODES[size]
 
-    def run_folder(self, row: Row) -> Path:
-        """Where a row trains."""
-        return self.folder / RUNS / row.name
-
     def prepare(self) -> None:
         """Make the set, train the tokenizer, encode, if that was not done.
 
@@ -63,8 +58,8 @@ class Benchmark:
 
     def train_and_evaluate(self, row: Row) -> None:
         """What is missing of a row."""
-        run = self.run_folder(row)
-        if (evaluation_folder(run, PROTOCOL) / SUMMARY).is_file():
+        run = row.run(self.folder)
+        if row.is_finished(self.folder):
             print(f"{run}: already there")
             return
         seeds = ["--model.seed", str(row.seed), "--data.seed", str(row.seed)]
@@ -77,8 +72,7 @@ class Benchmark:
 
     def compare(self) -> None:
         """The page of all finished rows: training curves, curves, numbers, cost and videos side by side."""
-        runs = [self.run_folder(row) for row in ROWS]
-        finished = [str(run) for run in runs if (evaluation_folder(run, PROTOCOL) / SUMMARY).is_file()]
+        finished = [str(row.run(self.folder)) for row in ROWS if row.is_finished(self.folder)]
         page = ["--out", str(self.folder / "index.html"), "--title", f"LoopWalk {self.size}"]
         _mstv("compare", *finished, "--protocol", PROTOCOL, *page)
 

@@ -15,10 +15,10 @@ import numpy as np
 
 from data_tools import options
 from experiments.loopwalk.frozen_set import claimed, read_sets
-from experiments.loopwalk.rows import PROTOCOL, ROWS, Row
+from experiments.loopwalk.rows import PROTOCOL, ROWS
 from mstv.checkpoint import load_file
 from mstv.data.latent_shards import LatentStore
-from mstv.data.results import INTERVAL, SUMMARY, Evaluation, Series, episode_curves, read_run
+from mstv.data.results import INTERVAL, Evaluation, Series, episode_curves, read_run
 from mstv.data.schema import atomic_path
 from mstv.errors import UserError
 from mstv.metrics.bootstrap import bootstrap_mean
@@ -107,7 +107,7 @@ def results(size: str, folder: Path) -> dict[str, Any]:
     Raises:
         UserError: no row is finished, or rows were evaluated on different frames.
     """
-    finished = {row: read_run(_run(folder, row)).evaluation(PROTOCOL) for row in ROWS if _is_finished(folder, row)}
+    finished = {row: read_run(row.run(folder)).evaluation(PROTOCOL) for row in ROWS if row.is_finished(folder)}
     if not finished:
         raise UserError(f"{folder}: no row is finished: run python -m experiments.loopwalk.run {size} {folder}")
     first = next(iter(finished.values()))
@@ -135,7 +135,7 @@ def results(size: str, folder: Path) -> dict[str, Any]:
         add({"set": size, "plan": bound, "attention": None, "seed": None}, first, bound, nobody)
     for row, evaluation in finished.items():
         who = {"set": size, "plan": row.plan, "attention": row.attention, "seed": row.seed}
-        add(who, evaluation, "generated", _cost(_run(folder, row), evaluation))
+        add(who, evaluation, "generated", _cost(row.run(folder), evaluation))
     protocol = {
         "name": PROTOCOL,
         "set": size,
@@ -195,14 +195,6 @@ def markdown(found: dict[str, Any]) -> str:
         cells.setdefault(who, {})[row["horizon"]] = f"{row['psnr']:.2f}{interval}{revisit}"
     lines += [f"| {' | '.join(who)} | {' | '.join(line[h] for h in horizons)} |" for who, line in cells.items()]
     return "PSNR in dB (95 % interval over episodes); of places that the context showed.\n\n" + "\n".join(lines) + "\n"
-
-
-def _run(folder: Path, row: Row) -> Path:
-    return folder / "runs" / row.name
-
-
-def _is_finished(folder: Path, row: Row) -> bool:
-    return (_run(folder, row) / "evaluation" / PROTOCOL / SUMMARY).is_file()
 
 
 def _poses(store: LatentStore, key: str) -> np.ndarray:

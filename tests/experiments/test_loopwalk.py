@@ -212,13 +212,13 @@ def test_the_whole_benchmark_runs_and_resumes(
     capfd.readouterr()
     assert figure.main([str(tmp_path / "nosuch.json"), str(tmp_path / "curves.png")]) == 2
     assert "nosuch.json: no results.json" in capfd.readouterr().err
-    shown = frames.read_frames(tmp_path / "runs", 1)
+    shown = frames.read_frames(tmp_path, 1)
     assert list(shown) == ["recorded", "coarse to fine"] and all(len(video) == 33 for video in shown.values())
     decoded = [video.astype(int) for video in shown.values()]
     assert np.abs(decoded[0][0] - decoded[1][0]).mean() < np.abs(decoded[0][8] - decoded[1][8]).mean()
     frames.draw(shown, tmp_path / "frames.png")
     with pytest.raises(UserError, match=r"--episode 2: .* has 2 episodes"):
-        frames.read_frames(tmp_path / "runs", 2)
+        frames.read_frames(tmp_path, 2)
     module, _ = load_diffusion(tmp_path / "runs" / "coarse_to_fine-isolated-0" / "checkpoints" / "last.ckpt")
     probed = probe.probe(module, LatentStore(tmp_path / "latents"), "validation", 32)
     assert probed["frames"].sum() == 32 * 8 and probed["frames"][1:3].all()  # recent and remembered
