@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from mstv import checkpoint
 from mstv.data.schema import TOKENIZER_COPY
 from mstv.tokenizer.module import TokenizerModule
