@@ -159,9 +159,7 @@ def make_run(
         for other in others:  # encoding takes long, and nobody looks
             shutil.copyfile(first, other)
     if revisits:
-        first_seen = np.arange(end)
-        first_seen[-8:] = np.arange(8)
-        results.write_revisits(evaluation, dict.fromkeys(episodes, first_seen), context)
+        results.write_revisits(evaluation, dict.fromkeys(episodes, (np.arange(end - 8, end), np.arange(8))))
     if drift:
         results.write_distances(evaluation, [fid(series, quality, num_episodes) for series in get_args(results.Series)])
     scores = results.merge_scores(evaluation)

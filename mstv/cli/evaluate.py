@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING
 from mstv.cli import rollout
 
 if TYPE_CHECKING:
-    import numpy as np
-    from jaxtyping import Int
-
     from mstv.cli.action_following import ActionFollowing
     from mstv.cli.rollout_job import RolloutJob
 
@@ -93,21 +90,15 @@ def _following(job: RolloutJob, model: Path) -> ActionFollowing:
     return ActionFollowing.begin(job, model)
 
 
-def earliest_views(job: RolloutJob) -> dict[str, Int[np.ndarray, " T"]]:
-    """For each episode with poses, the earliest frame with the pose of each of its frames, up to the end."""
-    from mstv.data.revisits import Tolerance, first_seen
-
-    poses = {key: job.store.poses(key) for key in job.card.episodes}
-    return {
-        key: first_seen(known[: job.card.end_frame], Tolerance()) for key, known in poses.items() if known is not None
-    }
-
-
 def _write_revisits(job: RolloutJob) -> None:
-    from mstv.data.results import REVISIT_FILE, write_revisits
+    from mstv.data.results import write_revisits
+    from mstv.evaluation.revisit_scoring import recognisable_revisits
 
-    if not (job.folder / REVISIT_FILE).is_file():
-        write_revisits(job.folder, earliest_views(job), job.card.context_frames)
+    card, found = job.card, {}
+    for key in card.episodes:
+        poses = job.store.poses(key)
+        found[key] = recognisable_revisits(None if poses is None else poses[: card.end_frame], card.context_frames)
+    write_revisits(job.folder, found)
 
 
 def _draw(folder: Path, anew: bool) -> None:

@@ -13,10 +13,9 @@ from mstv.compare.configuration import configurations
 from mstv.compare.cost import cost_table
 from mstv.compare.page_data import page_data
 from mstv.compare.revisit_table import revisit_tables
-from mstv.compare.revisits import MIN_GAP
 from mstv.compare.score_table import score_tables
 from mstv.compare.wall import wall
-from mstv.data.results import INTERVAL, REVISIT_STATISTIC, WINDOW
+from mstv.data.results import INTERVAL, MIN_GAP, REVISIT_STATISTIC, WINDOW
 from mstv.data.schema import MAKER, atomic_path
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -49,7 +49,7 @@ def page_data(comparison: Comparison, rows: Sequence[WallRow], costs: CostTable)
             row.revisits
             and {
                 "frames": row.revisits.frames,
-                "seen": row.revisits.first_seen,
+                "seen": row.revisits.last_seen,
                 "arrivals": [revisit.frame for revisit in row.revisits.arrivals],
             }
             for row in rows

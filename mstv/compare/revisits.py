@@ -1,4 +1,4 @@
-"""Where an episode comes back to: frames that show a place which was in view much earlier."""
+"""Where an episode comes back to: frames that show a place again which was out of view for a while."""
 
 from dataclasses import dataclass
 
@@ -7,23 +7,21 @@ from jaxtyping import Int
 
 from mstv.compare.comparison import Comparison
 
-MIN_GAP = 32
-"""Frames since a place was first seen, for its view to count as a revisit."""
 MAX_SHOWN = 8
 """Revisits of an episode that the page names; its keys reach all."""
 
 
 @dataclass(frozen=True)
 class Revisit:
-    """The walk comes to a view that it had before."""
+    """The walk comes back to a place."""
 
     frame: int
-    first_seen: int
+    last_seen: int
 
     @property
     def gap(self) -> int:
         """Frames between both."""
-        return self.frame - self.first_seen
+        return self.frame - self.last_seen
 
 
 @dataclass(frozen=True)
@@ -31,9 +29,9 @@ class Revisits:
     """Revisits of one episode."""
 
     frames: tuple[int, ...]
-    """Every generated frame whose view is at least `MIN_GAP` frames old."""
-    first_seen: tuple[int, ...]
-    """Of each of `frames`."""
+    """Every generated frame that shows a place again."""
+    last_seen: tuple[int, ...]
+    """Of each of `frames`, the frame of the latest visit before."""
     arrivals: tuple[Revisit, ...]
     """Where a stretch of such frames begins, in order."""
 
@@ -52,22 +50,17 @@ def read_revisits(comparison: Comparison) -> dict[str, Revisits]:
     """
     for entry in comparison.entries:
         if known := entry.evaluation.revisits():
-            return {episode: find_revisits(*columns) for episode, columns in known.items()}
+            return {episode: stretches(*columns) for episode, columns in known.items()}
     return {}
 
 
-def find_revisits(frame: Int[np.ndarray, " N"], first_seen: Int[np.ndarray, " N"]) -> Revisits:
-    """Revisits among frames whose earliest view is known.
-
-    Someone who stands still looks at an ever older view, frame by frame; that is not coming back.
+def stretches(frame: Int[np.ndarray, " N"], last_seen: Int[np.ndarray, " N"]) -> Revisits:
+    """Revisits of one episode, with what begins each stretch of them.
 
     Args:
         frame: ascending.
-        first_seen: earliest frame with the same view, at most `frame`.
+        last_seen: of each, the frame of the latest visit before.
     """
-    gap = frame - first_seen
-    old = gap >= MIN_GAP
-    begins = old & ~np.concatenate([[False], old[:-1]])
-    arrived = begins & np.concatenate([[True], np.diff(gap) > 1])
-    arrivals = tuple(Revisit(int(frame[at]), int(first_seen[at])) for at in np.flatnonzero(arrived))
-    return Revisits(tuple(frame[old].tolist()), tuple(first_seen[old].tolist()), arrivals)
+    arrived = np.diff(frame, prepend=-2) > 1
+    arrivals = tuple(Revisit(int(frame[at]), int(last_seen[at])) for at in np.flatnonzero(arrived))
+    return Revisits(tuple(frame.tolist()), tuple(last_seen.tolist()), arrivals)

@@ -17,17 +17,20 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mstv.data.results import (
+    MIN_GAP,
     REVISIT_GAPS,
     REVISIT_SCORES,
     GapMean,
     GroundTruth,
     Reference,
     RevisitMeans,
+    Revisits,
     SeenIn,
     Series,
     episode_curves,
     revisit_rows,
 )
+from mstv.data.revisits import Tolerance
 from mstv.evaluation.episode import Episode
 from mstv.metrics import (
     MAX_PSNR,
@@ -98,6 +101,24 @@ def score_revisits(
         add(metric.name, "own", "upper_bound", true.values(found.frame, found.earlier))
         add(metric.name, "own", "lower_bound", true.values(order[found.frame], order[found.earlier]))
     return pa.concat_tables(rows)
+
+
+def recognisable_revisits(poses: Float[np.ndarray, "_ 5"] | None, context_frames: int) -> Revisits:
+    """Generated frames of a place that one recognises, after `MIN_GAP` frames or more elsewhere.
+
+    Args:
+        poses: of every frame, as for `score_revisits`; None, or one that is not finite: none are known.
+        context_frames: frames that were given.
+
+    Returns:
+        Frames, ascending, and of each that of the latest visit before with the nearest pose.
+    """
+    if poses is None or not np.isfinite(poses).all():
+        return np.empty(0, int), np.empty(0, int)
+    tolerance = Tolerance()
+    found = find_revisits(poses, context_frames, tolerance.position, tolerance.angle)
+    found = found.select(found.latest & (found.absent >= MIN_GAP))
+    return found.frame, found.earlier
 
 
 class _Pairs:

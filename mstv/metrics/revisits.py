@@ -23,6 +23,8 @@ class Revisits(NamedTuple):
     """Whether the earlier frame was given; else the model made it."""
     latest: Bool[np.ndarray, " P"]
     """Whether it is the most recent of the earlier visits: one pair of each frame."""
+    absent: Int[np.ndarray, " P"]
+    """Frames from the last of that earlier visit to the first of the present one."""
 
     @property
     def gap(self) -> Int[np.ndarray, " P"]:
@@ -72,12 +74,14 @@ def find_revisits(
         ends = np.flatnonzero(np.diff(np.append(same, frame)) > away)
         if not len(ends):
             continue
+        arrived = np.append(same, frame)[ends[-1] + 1]
         elsewhere = np.random.default_rng([seed, frame]).choice(np.flatnonzero(apart > 1))
         for visit in np.split(same, ends + 1)[: len(ends)]:
             nearest = visit[::-1][np.argmin(apart[visit[::-1]])]  # of equal ones the most recent
-            rows.append((frame, nearest, elsewhere, nearest < context, visit[-1] == same[ends[-1]]))
-    columns = np.array(rows, np.int64).reshape(-1, 5).T
-    return Revisits(columns[0], columns[1], columns[2], columns[3].astype(bool), columns[4].astype(bool))
+            latest = visit[-1] == same[ends[-1]]
+            rows.append((frame, nearest, elsewhere, nearest < context, latest, arrived - visit[-1]))
+    pairs, earlier, others, in_context, latest_of, absent = np.array(rows, np.int64).reshape(-1, 6).T
+    return Revisits(pairs, earlier, others, in_context.astype(bool), latest_of.astype(bool), absent)
 
 
 def _apart(

@@ -18,6 +18,7 @@ from mstv.data.results import read_revisits
 from mstv.data.schema import read_manifest
 from mstv.data.video import decode_video
 from mstv.evaluation.metric_set import default_metrics
+from mstv.evaluation.revisit_scoring import recognisable_revisits
 from tests.cli.conftest import Pipeline
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -182,8 +183,12 @@ def test_rollout_and_evaluation(pipeline: Pipeline, capsys: pytest.CaptureFixtur
     assert card["token_evaluations_per_frame"] == 21 * (96 + 2 * 32) / 32
     assert (folder / "summary.json").is_file() and (folder / "curves.png").stat().st_size > 10_000
     assert Image.open(folder / "contact_sheet.png").size[0] > 500
-    frame, first_seen = read_revisits(folder)[key]
-    assert frame.tolist() == list(range(64, 100)) and (first_seen <= frame).all()
+    poses = LatentStore(pipeline.latents).poses(key)
+    assert poses is not None
+    frame, last_seen = recognisable_revisits(poses[:100], 64)
+    assert [tuple(map(list, columns)) for columns in read_revisits(folder).values()] == (
+        [(list(frame), list(last_seen))] if len(frame) else []
+    )
     assert "psnr" in capsys.readouterr().out.lower()
 
     page = pipeline.root / "page.html"

@@ -248,7 +248,7 @@ def test_keys(opened: Any) -> None:
         assert opened.locator("#speed").input_value() == speed
     # Revisits: the last eight frames show what the first eight did.
     assert after("r") == END - 8 and after("r") == END - 8
-    assert "first seen at 0, 88 frames ago" in opened.locator(".seen").first.text_content()
+    assert "last seen at 0, 88 frames ago" in opened.locator(".seen").first.text_content()
     assert after("f") == 0 and after("f") == END - 8
     assert after("End", "R") == END - 8
     opened.locator(".revisit button").first.click()

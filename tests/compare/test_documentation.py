@@ -5,9 +5,8 @@ import re
 from pathlib import Path
 
 from mstv.cli import compare
-from mstv.compare.revisits import MIN_GAP
 from mstv.data.results import layout
-from mstv.data.results.revisits import REVISITS
+from mstv.data.results.revisits import MIN_GAP, REVISITS
 from mstv.data.results.scores import SCORES
 from mstv.data.revisits import Tolerance
 from mstv.data.schema import SCHEMA_VERSION

@@ -2,22 +2,21 @@
 
 import numpy as np
 
-from mstv.compare.revisits import MAX_SHOWN, MIN_GAP, Revisit, find_revisits
+from mstv.compare.revisits import MAX_SHOWN, Revisit, stretches
 
 
-def test_revisits_are_arrivals_after_a_while():
-    frame = np.arange(100, 300)
-    first_seen = frame.copy()
-    first_seen[50:60] = np.arange(20, 30)  # frames 150 to 159 show what 20 to 29 did
-    first_seen[100:160] = 200  # stands still at frame 200
-    first_seen[170:172] = [260, 261]  # too soon
-    first_seen[180:183] = [3, 3, 3]
-    found = find_revisits(frame, first_seen)
-    assert found.arrivals == (Revisit(150, 20), Revisit(280, 3))
-    assert found.frames == (*range(150, 160), *range(200 + MIN_GAP, 260), 280, 281, 282)
-    assert found.first_seen[:10] == tuple(range(20, 30)) and len(found.first_seen) == len(found.frames)
-    assert find_revisits(frame, frame).arrivals == ()
-    many = frame.copy()
-    many[::5] = 0
-    shown = find_revisits(frame, many).shown
-    assert [revisit.frame for revisit in shown] == list(range(260, 300, 5)) and len(shown) == MAX_SHOWN  # longest ago
+def test_a_stretch_begins_with_an_arrival() -> None:
+    frame = np.array([150, 151, 152, 280, 282])
+    last_seen = np.array([20, 21, 100, 3, 3])
+    found = stretches(frame, last_seen)
+    assert found.arrivals == (Revisit(150, 20), Revisit(280, 3), Revisit(282, 3))
+    assert found.frames == tuple(frame.tolist()) and found.last_seen == tuple(last_seen.tolist())
+    assert found.arrivals[0].gap == 130
+    assert stretches(frame[:0], frame[:0]).arrivals == ()
+    assert stretches(np.array([0, 1]), np.array([-40, -39])).arrivals == (Revisit(0, -40),)
+
+
+def test_those_after_the_longest_gaps_are_shown() -> None:
+    frame = np.arange(100, 300, 5)
+    shown = stretches(frame, np.zeros_like(frame)).shown
+    assert [revisit.frame for revisit in shown] == list(range(260, 300, 5)) and len(shown) == MAX_SHOWN

@@ -377,16 +377,16 @@ def test_revisits_read_back_and_foreign_ones_are_named(folder):
     evaluate(folder)
     evaluation = read_run(folder.parents[1]).evaluation("long")
     assert evaluation.revisits() == {}  # an evaluation of episodes without poses, or of an earlier version
-    first_seen = np.arange(END)
-    first_seen[30:40] = np.arange(2, 12)
-    results.write_revisits(folder, {"walk-2": first_seen}, CONTEXT)
-    ((frame, seen),) = evaluation.revisits().values()
-    assert frame.tolist() == list(range(CONTEXT, END)) and seen.tolist() == first_seen[CONTEXT:].tolist()
-    results.write_revisits(folder, {}, CONTEXT)
+    found, seen = np.arange(40, 50), np.arange(2, 12)
+    results.write_revisits(folder, {"walk-2": (found, seen), "walk-3": (found[:0], seen[:0])})
+    ((episode, (frame, last_seen)),) = evaluation.revisits().items()
+    assert episode == "walk-2" and frame.tolist() == found.tolist() and last_seen.tolist() == seen.tolist()
+    results.write_revisits(folder, {})
     assert evaluation.revisits() == {}
-    results.write_revisits(folder, {"walk-2": first_seen + 1}, CONTEXT)
-    with pytest.raises(UserError, match=r"revisits.parquet: column first_seen is not between"):
-        evaluation.revisits()
+    for impossible in (seen - 3, found - results.MIN_GAP + 1):
+        results.write_revisits(folder, {"walk-2": (found, impossible)})
+        with pytest.raises(UserError, match=r"revisits.parquet: column last_seen is not between"):
+            evaluation.revisits()
     pq.write_table(pa.table({"frame": [1]}), folder / results.REVISIT_FILE)
     with pytest.raises(UserError, match="schema_version is missing"):
         evaluation.revisits()

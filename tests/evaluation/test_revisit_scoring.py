@@ -21,7 +21,7 @@ from mstv.data.results.revisit_scores import REVISIT
 from mstv.errors import UserError
 from mstv.evaluation.episode import Episode
 from mstv.evaluation.episode_scoring import score_episode
-from mstv.evaluation.revisit_scoring import AWAY, GAPS, revisit_means, score_revisits
+from mstv.evaluation.revisit_scoring import AWAY, GAPS, recognisable_revisits, revisit_means, score_revisits
 from mstv.metrics import FrameColour, FramePSNR, FrameSSIM, find_revisits, frame_psnr, frame_ssim
 from mstv.metrics.revisits import ANGLE_TOLERANCE, POSITION_TOLERANCE
 from tests.metrics.scenes import look, swings, walk
@@ -247,3 +247,31 @@ def test_revisits_separate_a_model_that_forgets_from_one_that_drifts():
     last = {m: by(table[m], "own", metric="ssim", seen_in="generated").gaps[-1].interval for m in table}
     assert last["forgets"] is not None and last["drifts"] is not None
     assert last["forgets"][1] < last["drifts"][0]
+
+
+def test_revisits_that_one_recognises_come_back_after_a_while():
+    random = np.random.default_rng(0)
+    poses = np.zeros((300, 5), np.float32)
+    poses[:, 0] = np.cumsum(random.choice([-0.3, 0, 0.3], 300))
+    poses[:, 3] = np.cumsum(random.choice([-10, 0, 10], 300)) % 360
+    poses[150:200] = poses[150]  # stands still
+    expected: list[tuple[int, int]] = []
+    for frame in range(40, 300):
+        apart = np.abs(poses[:frame].astype(np.float64) - poses[frame])
+        near = (apart[:, 0] <= 0.5) & (np.minimum(apart[:, 3], 360 - apart[:, 3]) <= 15)
+        begin, elsewhere = frame, 0
+        while elsewhere < 8 and begin - elsewhere > 0:  # the present visit, with less than eight frames elsewhere
+            if near[begin - elsewhere - 1]:
+                begin, elsewhere = begin - elsewhere - 1, 0
+            else:
+                elsewhere += 1
+        earlier = np.flatnonzero(near[:begin])
+        if len(earlier) and begin - earlier[-1] >= 32:
+            expected.append((frame, int(earlier[-1])))
+    frames, last_seen = recognisable_revisits(poses, 40)
+    assert frames.tolist() == [frame for frame, _ in expected] and len(frames) > 10
+    ends = np.array([end for _, end in expected])
+    assert (last_seen <= ends).all() and (last_seen == ends).any()  # of that visit, the nearest pose
+    assert len(recognisable_revisits(None, 40)[0]) == 0
+    poses[7, 1] = np.nan
+    assert len(recognisable_revisits(poses, 40)[0]) == 0

@@ -29,6 +29,7 @@ def test_look_away_and_look_back():
     assert found.frame.tolist() == [15, 16, 17]
     assert found.earlier.tolist() == [4, 4, 4]  # of equal poses the most recent
     assert found.gap.tolist() == [11, 12, 13]
+    assert found.absent.tolist() == [11, 11, 11]  # it stays
     assert not found.in_context.any()
     assert find_revisits(poses_of(yaw), context=5).in_context.all()
     assert all(5 <= other < 15 for other in found.elsewhere)
@@ -43,6 +44,7 @@ def test_every_earlier_visit_is_a_pair_and_the_latest_is_marked():
     assert last.earlier.tolist() == [1, 11]
     assert last.in_context.tolist() == [True, False]
     assert last.latest.tolist() == [False, True]
+    assert last.absent.tolist() == [19, 9]
 
 
 def test_tolerances_and_the_turn_of_the_angle():

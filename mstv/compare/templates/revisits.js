@@ -1,16 +1,16 @@
 "use strict";
-// Revisits: jumps to where the walk comes back to a place, and to where that place was first seen.
+// Revisits: jumps to where the walk comes back to a place, and to where that place was last seen.
 (() => {
   const { player, data } = mstv;
   if (!player) return;
   const articles = [...document.querySelectorAll("article")];
-  let back = null; // the revisit that one left for its first view
+  let back = null; // the revisit that one left for the visit before
 
   /** The episode in view: the first one that reaches below the upper third of the window. */
   const inView = () => articles.find((article) => article.getBoundingClientRect().bottom > innerHeight / 3) ?? articles.at(-1);
   const known = (article) => data.revisits[article.dataset.row];
 
-  function firstSeen(article, frame) {
+  function lastSeen(article, frame) {
     const revisits = known(article);
     const index = revisits ? revisits.frames.indexOf(frame) : -1;
     return index < 0 ? undefined : revisits.seen[index];
@@ -23,7 +23,7 @@
   }
 
   function look() {
-    const frame = player.frame(), seen = firstSeen(inView(), frame);
+    const frame = player.frame(), seen = lastSeen(inView(), frame);
     if (back && back.seen === frame) {
       player.pauseAt(back.frame);
       back = null;
@@ -37,8 +37,8 @@
     for (const article of articles) {
       const output = article.querySelector(".seen");
       if (!output) continue;
-      const seen = firstSeen(article, frame);
-      output.textContent = seen === undefined ? "" : `this view: first seen at ${seen}, ${frame - seen} frames ago`;
+      const seen = lastSeen(article, frame);
+      output.textContent = seen === undefined ? "" : `this view: last seen at ${seen}, ${frame - seen} frames ago`;
       for (const button of article.querySelectorAll("[data-go]")) button.setAttribute("aria-pressed", String(Number(button.dataset.go) === frame));
     }
   }

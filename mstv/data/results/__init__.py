@@ -51,7 +51,7 @@ from mstv.data.results.revisit_scores import (
     revisit_rows,
     write_episode_revisits,
 )
-from mstv.data.results.revisits import read_revisits, write_revisits
+from mstv.data.results.revisits import MIN_GAP, Revisits, read_revisits, write_revisits
 from mstv.data.results.run import Evaluation, Run, begin_evaluation, evaluation_folder, level_folder, read_run
 from mstv.data.results.scores import (
     SCORES,
@@ -85,6 +85,7 @@ __all__ = [
     "FEATURE_PARTS",
     "INTERVAL",
     "LEVELS",
+    "MIN_GAP",
     "RECORD",
     "REVISIT_FILE",
     "REVISIT_GAPS",
@@ -110,6 +111,7 @@ __all__ = [
     "PlanNote",
     "Reference",
     "RevisitMeans",
+    "Revisits",
     "Run",
     "SeenIn",
     "Series",

@@ -4,9 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-from jaxtyping import Int
 
 from mstv.data.other_settings import other_settings
 from mstv.data.results.card import Card
@@ -22,7 +20,7 @@ from mstv.data.results.layout import (
     TRUTH,
     VIDEOS,
 )
-from mstv.data.results.revisits import read_revisits
+from mstv.data.results.revisits import Revisits, read_revisits
 from mstv.data.results.scores import Incomplete, half_written, read_scores
 from mstv.data.results.summary import Summary
 from mstv.data.results.training import TrainingRecord
@@ -45,8 +43,8 @@ class Evaluation:
         """Table of `SCORES`; raises UserError as `read_scores`."""
         return read_scores(self.folder)
 
-    def revisits(self) -> dict[str, tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"]]]:
-        """Where each generated frame's pose was first seen; as `read_revisits`."""
+    def revisits(self) -> dict[str, Revisits]:
+        """Generated frames that show a place again, and where it was last seen; as `read_revisits`."""
         return read_revisits(self.folder)
 
     def video(self, episode: str) -> Path:
