@@ -63,6 +63,20 @@ def _lines(axes: Axes, rows: list[dict[str, Any]], name: str, label: str) -> Non
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def _read(path: Path) -> dict[str, Any]:
+    """A results.json; raises UserError unless it has what `draw` takes."""
+    try:
+        found = json.loads(path.read_bytes())
+        rows = [*found["rows"], *found["revisits"]]
+        complete = all({"plan", "attention", "psnr", "interval"} <= row.keys() for row in rows)
+        complete = complete and {"set", "episodes"} <= found["protocol"].keys()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: no results.json of experiments.loopwalk.table ({error})") from None
+    if not complete:
+        raise UserError(f"{path}: no results.json of experiments.loopwalk.table (fields are missing)")
+    return found
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m experiments.loopwalk.figure", description=__doc__.split("\n")[0])
@@ -70,12 +84,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("png", type=Path)
     arguments = parser.parse_args(argv)
     try:
-        found = json.loads(arguments.results.read_bytes())
+        found = _read(arguments.results)
         draw(found, arguments.png)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        print(f"figure: {arguments.results}: no results.json of experiments.loopwalk.table ({error})", file=sys.stderr)
-        return 2
-    except UserError as error:
+    except (UserError, OSError) as error:
         print(f"figure: {error}", file=sys.stderr)
         return 2
     return 0

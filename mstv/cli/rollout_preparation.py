@@ -14,7 +14,16 @@ from mstv.cli.rollout_job import LATENTS, VIDEO_FOLDERS, RolloutJob
 from mstv.cli.runtime import Rank, runtime_of
 from mstv.data.episode_locks import held_episodes
 from mstv.data.latent_shards import LatentStore
-from mstv.data.results import CONFIG, Card, PlanNote, begin_evaluation, evaluation_folder, level_folder
+from mstv.data.results import (
+    CONFIG,
+    RECORD,
+    Card,
+    PlanNote,
+    TrainingRecord,
+    begin_evaluation,
+    evaluation_folder,
+    level_folder,
+)
 from mstv.data.schema import TOKENIZER_COPY, read_manifest
 from mstv.data.temporary_files import sweep
 from mstv.diffusion.module import DiffusionModule, load_diffusion
@@ -60,6 +69,7 @@ def prepared(arguments: argparse.Namespace, scored: bool = False) -> Iterator[Ro
     tokenizer, tokenizer_sha256 = load_tokenizer(arguments.latents / TOKENIZER_COPY)
     if tokenizer_sha256 != store.manifest.tokenizer.sha256:
         raise UserError(f"{arguments.latents / TOKENIZER_COPY}: is not the tokenizer of the manifest: encode again")
+    _check_trained_on(checkpoint, arguments.latents, tokenizer_sha256)
     frames_folder = arguments.frames or arguments.latents / (store.manifest.source or "")
     if arguments.frames is None and not frames_folder.is_dir():
         raise UserError(f"{arguments.latents}: was made from {frames_folder}, which is not there: give --frames")
@@ -149,6 +159,19 @@ def _latents_of(config: Path) -> Path:
             f"{config}: field data.init_args.folder is {folder}, not a folder seen from here: give --latents"
         )
     return folder
+
+
+def _check_trained_on(checkpoint: Path, latents: Path, tokenizer_sha256: str) -> None:
+    """Raise UserError where the training of `checkpoint` is known to have seen another tokenizer's latents."""
+    path = checkpoint.resolve().parents[1] / RECORD
+    if not path.is_file():
+        return
+    tokenizer = TrainingRecord.read(path).starts[-1].data.tokenizer
+    if tokenizer is not None and tokenizer.sha256 != tokenizer_sha256:
+        raise UserError(
+            f"{latents}: was encoded by another tokenizer ({tokenizer_sha256[:12]}) than {checkpoint} was trained on "
+            f"({tokenizer.sha256[:12]}, field tokenizer of {path}): give --latents that the same tokenizer made"
+        )
 
 
 def _check_sampling(sampling: Sampling, module: DiffusionModule) -> None:

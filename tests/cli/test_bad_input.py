@@ -140,6 +140,10 @@ def test_runs_that_do_not_tell_their_data(
     shutil.copytree(pipeline.latents, latents)
     refused(capsys, [*command, "--latents", str(latents)], "was made from", "give --frames")
     assert main([*command, "--latents", str(latents), "--frames", str(pipeline.shards)]) == 0
+    record = json.loads((pipeline.diffusion / "run.json").read_text())
+    record["starts"][-1]["data"]["tokenizer"]["sha256"] = 64 * "0"
+    (run / "run.json").write_text(json.dumps(record))
+    refused(capsys, [*command, "--latents", str(latents)], str(latents), "another tokenizer", "run.json")
 
 
 def test_checkpoints_of_something_else(pipeline: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
