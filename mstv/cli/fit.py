@@ -7,6 +7,7 @@ import sys
 import warnings
 from argparse import ArgumentError
 from collections.abc import Sequence
+from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from mstv.cli.checkpoints import resolve_checkpoint
 from mstv.cli.full_sharding import FullSharding, check_can_shard
 from mstv.cli.training_start import checkpoint_to_resume, load_weights_of
 from mstv.data.results import CHECKPOINTS
+from mstv.data.write_locks import held
 from mstv.errors import UserError
 from mstv.levels import Levels
 from mstv.rollout.plan import PlanFamily
@@ -145,8 +147,8 @@ def fit(arguments: Sequence[str]) -> None:
     """Parse, then train or go on training.
 
     Raises:
-        UserError: a configuration that does not parse or build, data that do not fit, an unwritable run directory, a
-            damaged checkpoint, weights of another architecture.
+        UserError: a configuration that does not parse or build, data that do not fit, a run directory that cannot be
+            written or that another process writes, a damaged checkpoint, weights of another architecture.
         Terminated: a signal asked to stop, and the training has saved.
     """
     try:
@@ -158,6 +160,14 @@ def fit(arguments: Sequence[str]) -> None:
         raise user_error_behind(error) or error from None
     run = Path(cli.config.run)
     is_new = not run.exists()
+    # Of several ranks the first one stands for all.
+    alone = held(run, "give another run directory with --run") if cli.trainer.is_global_zero else nullcontext()
+    with alone:
+        _fit(cli, run, is_new)
+
+
+def _fit(cli: FitCLI, run: Path, is_new: bool) -> None:
+    """`fit`, parsed, in a run directory that no other job writes."""
     folder = run / CHECKPOINTS
     resume = checkpoint_to_resume(folder)
     # A run that goes on has weights of its own, so that the same command can be repeated.

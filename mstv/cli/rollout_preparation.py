@@ -12,7 +12,6 @@ from mstv.cli.checkpoints import resolve_checkpoint
 from mstv.cli.experiment import read_yaml
 from mstv.cli.rollout_job import LATENTS, VIDEO_FOLDERS, RolloutJob
 from mstv.cli.runtime import Rank, runtime_of
-from mstv.data.episode_locks import held_episodes
 from mstv.data.latent_shards import LatentStore
 from mstv.data.results import (
     CONFIG,
@@ -26,6 +25,7 @@ from mstv.data.results import (
 )
 from mstv.data.schema import TOKENIZER_COPY, read_manifest
 from mstv.data.temporary_files import sweep
+from mstv.data.write_locks import held
 from mstv.diffusion.module import DiffusionModule, load_diffusion
 from mstv.diffusion.sample_step import Sampling
 from mstv.errors import UserError
@@ -121,7 +121,7 @@ def prepared(arguments: argparse.Namespace, scored: bool = False) -> Iterator[Ro
     card = card.model_copy(update={"coarse_levels": begin_evaluation(folder, card).coarse_levels})
     rank = Rank.of_environment()
     mine = range(rank.index, len(keys), rank.count)
-    with held_episodes(folder, mine):
+    with held(folder, "give another name with --protocol", mine):
         for part in (".", LATENTS, *VIDEO_FOLDERS):
             sweep(folder / part)
         for level in card.coarse_levels:

@@ -10,7 +10,9 @@ import torch
 import yaml
 
 from mstv.cli.main import main
+from mstv.data.write_locks import LOCK
 from tests.cli.conftest import EXPERIMENTS, Pipeline
+from tests.data.test_write_locks import other_process
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -144,6 +146,15 @@ def test_runs_that_do_not_tell_their_data(
     record["starts"][-1]["data"]["tokenizer"]["sha256"] = 64 * "0"
     (run / "run.json").write_text(json.dumps(record))
     refused(capsys, [*command, "--latents", str(latents)], str(latents), "another tokenizer", "run.json")
+
+
+def test_a_run_has_one_training(pipeline: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    with other_process(run, 0) as other:
+        refused(capsys, pipeline.fit_tokenizer(run), f"{run}: process {other.pid}", "writes there", "--run")
+        assert [path.name for path in run.iterdir()] == [LOCK]
+    assert main(pipeline.fit_tokenizer(run)) == 0
+    assert not (run / LOCK).exists() and (run / "checkpoints" / "last.ckpt").is_file()
 
 
 def test_checkpoints_of_something_else(pipeline: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from mstv.data.write_locks import LOCK
 from tests.cli.conftest import Pipeline
 from tests.cli.test_pipeline import columns
 
@@ -46,6 +47,7 @@ def test_a_stopped_training_resumes_bit_identically(
     while not last.is_file() and stopped.poll() is None:
         time.sleep(0.02)
     time.sleep(0.5)
+    assert (run / LOCK).is_file(), "held while it trains"
     stopped.send_signal(number)
     error = finish(stopped)
     assert stopped.returncode == code, error
@@ -53,7 +55,7 @@ def test_a_stopped_training_resumes_bit_identically(
     assert 0 < torch.load(last, weights_only=True)["global_step"] < STEPS
     again = start(pipeline, run)
     finish(again)
-    assert again.returncode == 0
+    assert again.returncode == 0 and not (run / LOCK).exists()
     a, b = (torch.load(path, weights_only=True) for path in (tmp_path / "whole" / "checkpoints" / "last.ckpt", last))
     assert a["global_step"] == b["global_step"] == STEPS
     for name, value in a["state_dict"].items():

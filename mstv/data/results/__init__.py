@@ -12,7 +12,7 @@ run/evaluation/<protocol>/card.json            Card, written first
                           latents/<episode>.npy, videos/<episode>.mp4, truth/<episode>.mp4
                           levels/<level>/<episode>.npy, levels/<level>/<episode>.mp4
                                                of the card's `coarse_levels`: latents, and what they show alone
-                          .lock                held while a command writes, see `mstv.data.episode_locks`
+                          .lock                held while a command writes, see `mstv.data.write_locks`
                           summary.json         Summary, written last: with it the evaluation is complete
 """
 

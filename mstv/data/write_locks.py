@@ -1,4 +1,4 @@
-"""Locks of episodes in a folder that the processes of one job share, each writing episodes of its own."""
+"""Locks of folders that one process writes, or that the processes of one job share, each with parts of its own."""
 
 import contextlib
 import errno
@@ -12,25 +12,26 @@ from mstv.errors import UserError
 
 LOCK = ".lock"
 _BYTES = 128
-"""An episode's part of the lock file: who holds it locks it and writes its own name there."""
+"""Bytes of the lock file that stand for a part: who holds it locks them and writes its own name there."""
 
 
 @contextlib.contextmanager
-def held_episodes(folder: Path, positions: Sequence[int]) -> Iterator[None]:
-    """Hold episodes of `folder` alone; the system lets go of them when this process ends, however it ends.
+def held(folder: Path, fix: str, parts: Sequence[int] = (0,)) -> Iterator[None]:
+    """Hold parts of `folder` alone; the system lets go of them when this process ends, however it ends.
 
     On a file system without locks nothing is held. The locks are this process's: they shut out other processes only.
 
     Args:
         folder: exists, or is made.
-        positions: of the episodes, in an order that all processes agree on.
+        fix: what to do, besides waiting, while another process writes there.
+        parts: numbers whose meaning all processes agree on, such as positions of episodes.
 
     Raises:
         UserError: another process holds one of them, or the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = _locked(folder, positions)
+        lock = _locked(folder, fix, parts)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror}): choose another folder") from None
     try:
@@ -44,13 +45,13 @@ def held_episodes(folder: Path, positions: Sequence[int]) -> Iterator[None]:
         os.close(lock)
 
 
-def _locked(folder: Path, positions: Sequence[int]) -> int:
-    """Descriptor of the lock file with the parts of `positions` locked, where the file system can."""
+def _locked(folder: Path, fix: str, parts: Sequence[int]) -> int:
+    """Descriptor of the lock file with `parts` locked, where the file system can."""
     path = folder / LOCK
     while True:
         lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        for position in positions:
-            start = position * _BYTES
+        for part in parts:
+            start = part * _BYTES
             try:
                 fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB, _BYTES, start)
             except OSError as error:
@@ -58,9 +59,7 @@ def _locked(folder: Path, positions: Sequence[int]) -> int:
                     return lock  # a file system without locks
                 holder = os.pread(lock, _BYTES, start).decode(errors="replace").strip(" \0") or "another process"
                 os.close(lock)
-                raise UserError(
-                    f"{folder}: {holder} writes there: wait for it, or give another name with --protocol"
-                ) from None
+                raise UserError(f"{folder}: {holder} writes there: wait for it, or {fix}") from None
             os.pwrite(lock, f"process {os.getpid()} on {HOST}"[:_BYTES].ljust(_BYTES).encode(), start)
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(lock), path.stat()):
