@@ -1,12 +1,12 @@
 """The run directory, which docs/compare.md describes: one writer and one reader of each file.
 
-run/config.yaml, run/run.json, run/checkpoints/, run/metrics.csv
+run/config.yaml, run/run.json, run/checkpoints/, run/metrics.csv, run/.lock (held while it trains)
 run/evaluation/<protocol>/card.json            Card, written first
                           per_frame.parts/     scores of finished episodes, until they are merged
                           per_frame.parquet    SCORES, one row per episode, frame, metric, ground truth, series
                           distances.parts/     features of finished episodes, until distances are computed
                           distances.json       Distances across episodes, where there are any
-                          revisits.parquet     REVISITS, one row per generated frame whose pose is known
+                          revisits.parquet     REVISITS, one row per generated frame that shows a place again
                           revisit_scores.parts/    those of finished episodes, until they are merged
                           revisit_scores.parquet   REVISIT_SCORES, one row per revisit, metric, reference, series
                           latents/<episode>.npy, videos/<episode>.mp4, truth/<episode>.mp4
