@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import get_args
 
-from rich.table import Table
+from rich.console import Group
 
 from mstv.compare.comparison import Comparison, Entry
 from mstv.compare.score_table import Cell, Row, terminal_table
@@ -35,8 +35,8 @@ class ActionTable:
         """What is compared, and by which model."""
         return f"Actions told from frames by model {self.sha256[:8]}, against those given"
 
-    def for_terminal(self) -> Table:
-        """The same as a rich table."""
+    def for_terminal(self) -> Group:
+        """The same for rich."""
         return terminal_table(self.title, self.columns, self.rows)
 
 

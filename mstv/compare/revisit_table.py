@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from rich.table import Table
+from rich.console import Group
 
 from mstv.compare.comparison import BoundOwner, Comparison
 from mstv.compare.curves import series_label
@@ -38,8 +38,8 @@ class RevisitTable:
         """Name of the metric with its unit, and what frames are compared with."""
         return f"{self.metric.title} against {AGAINST[self.reference]}{HINTS[self.metric.better]}"
 
-    def for_terminal(self) -> Table:
-        """The same as a rich table."""
+    def for_terminal(self) -> Group:
+        """The same for rich."""
         *rows, count = self.rows
         cells = (cell and replace(cell, value=cell.value.replace(" ", "\n")) for cell in count.cells)
         rows.append(replace(count, cells=tuple(cells)))  # narrower: frames above episodes

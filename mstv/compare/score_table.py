@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -51,13 +52,16 @@ class ScoreTable:
         """Name of the metric with its unit, and what it compares with."""
         return self.metric.against(self.ground_truth)
 
-    def for_terminal(self) -> Table:
-        """The same as a rich table."""
+    def for_terminal(self) -> Group:
+        """The same for rich."""
         return terminal_table(f"{self.title}, by horizon", self.columns, self.rows)
 
 
-def terminal_table(title: str, columns: Sequence[str], rows: Sequence[Row]) -> Table:
-    """Rows as a rich table that fits 80 columns, without spaces beside its lines where it must; bounds are dim."""
+def terminal_table(title: str, columns: Sequence[str], rows: Sequence[Row]) -> Group:
+    """Rows as a rich table of 80 columns, without spaces beside its lines or in several parts where it must.
+
+    Bounds are dim.
+    """
     cells = zip(*(row.cells for row in rows), strict=True)
     widths = [
         max(map(len, [column, *(line for cell in values if cell for line in cell.value.split("\n"))]))
@@ -65,15 +69,28 @@ def terminal_table(title: str, columns: Sequence[str], rows: Sequence[Row]) -> T
     ]
     # Each column has a line and two spaces; there is a line more.
     spacious = 1 + (_LABEL + 3) + sum(width + 3 for width in widths) <= _TERMINAL
-    table = Table(title=title, title_justify="left", padding=(0, 1) if spacious else 0)
-    table.add_column("run", overflow="fold", min_width=_LABEL)
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    for row in rows:
-        bound = row.series != "generated"
-        texts = [_terminal_cell(cell) for cell in row.cells]
-        table.add_row(Text(row.label), *texts, style="dim" if bound else None)
-    return table
+    parts: list[list[int]] = [[]]
+    left = room = _TERMINAL - 2 - _LABEL
+    for column, width in enumerate(widths):
+        needed = width + (3 if spacious else 1)
+        if needed > left and parts[-1]:
+            parts.append([])
+            left = room
+        parts[-1].append(column)
+        left -= needed
+    tables: list[Table] = []
+    for part in parts:
+        heading = None if tables else title
+        table = Table(title=heading, title_justify="left", padding=(0, 1) if spacious else 0)
+        table.add_column("run", overflow="fold", min_width=_LABEL)
+        for column in part:
+            table.add_column(columns[column], justify="right", no_wrap=True)
+        for row in rows:
+            bound = row.series != "generated"
+            texts = [_terminal_cell(row.cells[column]) for column in part]
+            table.add_row(Text(row.label), *texts, style="dim" if bound else None)
+        tables.append(table)
+    return Group(*tables)
 
 
 def score_tables(comparison: Comparison) -> list[ScoreTable]:
