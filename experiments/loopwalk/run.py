@@ -1,7 +1,7 @@
 """Train and evaluate the rows of the LoopWalk table; an interrupted run goes on, a finished one is left alone.
 
 Command:  nohup python -m experiments.loopwalk.run mini loopwalk/mini &
-Hardware: mini 2 CPU cores, about an hour a row; standard one GPU. Two may run beside each other on rows of their own
+Hardware: mini 2 CPU cores, 30 to 55 minutes a row; standard one GPU. Two may run beside each other on rows of their own
 (`--rows`), once the latents are there; `--rows` without a name prepares just these.
 """
 
