@@ -58,6 +58,7 @@ class FitCLI(LightningCLI):
             subclass_mode_model=True,
             subclass_mode_data=True,
             save_config_callback=None,  # it would write before a resume is refused; see RunRecord
+            auto_configure_optimizers=False,  # `model.optimiser` is the one way
             seed_everything_default=0,
             parser_kwargs={"exit_on_error": False, "prog": "mstv fit", "allow_abbrev": False},
             run=False,
@@ -237,8 +238,7 @@ def user_error_behind(error: BaseException) -> UserError | None:
 
 def run(arguments: Sequence[str]) -> int:
     """The command."""
-    if "-h" not in arguments and "--help" not in arguments:
-        quiet_lightning()
+    quiet_lightning()
     torch.set_float32_matmul_precision("high")
     fit(arguments)
     return 0

@@ -58,9 +58,18 @@ def test_bad_frame_sets(
     refused(capsys, pipeline.fit_tokenizer(tmp_path / "run", "--data.folder", str(folder)), message, str(folder))
 
 
+def test_help_of_fit_is_free_of_warnings(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["fit", "--help"])
+    printed = capsys.readouterr()
+    assert end.value.code == 0 and printed.err == ""
+    assert "--run" in printed.out and "--lr_scheduler" not in printed.out
+
+
 def test_unknown_config_keys(pipeline: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     refused(capsys, pipeline.fit_tokenizer(run, "--model.nonesuch", "1"), "nonesuch")
+    refused(capsys, pipeline.fit_tokenizer(run, "--optimizer", "Adam"), "--optimizer Adam")
     values = yaml.safe_load((EXPERIMENTS / "demo_tokenizer.yaml").read_text())
     values["data"]["init_args"]["batchsize"] = 3
     config = tmp_path / "config.yaml"
