@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,9 +92,15 @@ def _following(job: RolloutJob, model: Path) -> ActionFollowing:
 
 
 def _write_revisits(job: RolloutJob) -> None:
-    from mstv.data.results import write_revisits
+    """Once; a file of an earlier version is written anew."""
+    from mstv.data.results import REVISIT_FILE, read_revisits, write_revisits
+    from mstv.errors import UserError
     from mstv.evaluation.revisit_scoring import recognisable_revisits
 
+    with suppress(UserError):
+        read_revisits(job.folder)
+        if (job.folder / REVISIT_FILE).is_file():
+            return
     card, found = job.card, {}
     for key in card.episodes:
         poses = job.store.poses(key)

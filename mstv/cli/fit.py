@@ -164,10 +164,16 @@ def fit(arguments: Sequence[str]) -> None:
     # Of several ranks the first one stands for all.
     alone = held(run, "give another run directory with --run") if cli.trainer.is_global_zero else nullcontext()
     with alone:
-        _fit(cli, run, is_new)
+        try:
+            _fit(cli, run)
+        except UserError:
+            # What a new run that never began holds (dashboards' first files) would look like one that went wrong.
+            if is_new and not cli.record.has_begun and cli.trainer.is_global_zero:
+                shutil.rmtree(run, ignore_errors=True)
+            raise
 
 
-def _fit(cli: FitCLI, run: Path, is_new: bool) -> None:
+def _fit(cli: FitCLI, run: Path) -> None:
     """`fit`, parsed, in a run directory that no other job writes."""
     folder = run / CHECKPOINTS
     resume = checkpoint_to_resume(folder)
@@ -180,13 +186,7 @@ def _fit(cli: FitCLI, run: Path, is_new: bool) -> None:
         raise UserError(f"--run {run}: cannot be written ({error.strerror}): choose another folder") from None
     if cli.config.compile:
         cli.model.compile_blocks()
-    try:
-        train(cli, resume)
-    except UserError:
-        # What a new run that never began holds (dashboards' first files) would look like one that went wrong.
-        if is_new and not cli.record.has_begun and cli.trainer.is_global_zero:
-            shutil.rmtree(run, ignore_errors=True)
-        raise
+    train(cli, resume)
 
 
 def train(cli: FitCLI, resume: Path | None) -> None:
