@@ -184,8 +184,8 @@ def test_ranks_score_what_one_process_scores(
 
 
 def test_each_level_is_shown_alone(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
-    command = pipeline.evaluate(*TWO, "--protocol", "levels", "--metrics", "psnr")
-    folder = evaluation(pipeline, "levels")
+    command = pipeline.evaluate(*TWO, "--protocol", "alone", "--metrics", "psnr")
+    folder = evaluation(pipeline, "alone")
     assert main([*command, "--level-videos", "0"]) == 0
     assert not list(folder.glob("levels/**/*.mp4"))
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
@@ -210,8 +210,8 @@ def test_each_level_is_shown_alone(pipeline: Pipeline, capsys: pytest.CaptureFix
         alone, shown, finest = (decode_video(path).astype(float) for path in paths)
         assert shown.shape == (84, 64, 64, 3)
         assert np.abs(shown - alone).mean() < 1 < 4 < np.abs(shown - finest).mean()
-    page = pipeline.root / "levels.html"
-    compare = ["compare", str(pipeline.diffusion), "--protocol", "levels", "--out", str(page)]
+    page = pipeline.root / "alone.html"
+    compare = ["compare", str(pipeline.diffusion), "--protocol", "alone", "--out", str(page)]
     assert main(compare) == 0 and page.read_text().count("levels/2/") == 2
     # Latents may be deleted where the disk is full; an evaluation of an earlier version has none of it.
     (folder / "levels" / "1" / f"{first}.npy").unlink()
@@ -222,7 +222,7 @@ def test_each_level_is_shown_alone(pipeline: Pipeline, capsys: pytest.CaptureFix
     del earlier["coarse_levels"]
     (folder / "card.json").write_text(json.dumps(earlier))
     shutil.rmtree(folder / "levels")
-    assert main(command) == 0 and "levels: already there" in capsys.readouterr().out
+    assert main(command) == 0 and "alone: already there" in capsys.readouterr().out
     assert main(compare) == 0 and 'class="show-levels"' not in page.read_text()
     assert not (folder / "levels").exists()
 
