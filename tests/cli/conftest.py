@@ -1,6 +1,8 @@
 """One small run of the whole pipeline through the real commands, with the shipped demo configurations."""
 
 import json
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,8 +67,15 @@ class Pipeline:
         return [command, str(self.diffusion), *span, *more]
 
 
+@pytest.fixture(scope="module")
+def pipeline(trained_pipeline: Pipeline) -> Iterator[Pipeline]:
+    """The same folders for every file of tests, but without the evaluations of another file."""
+    yield trained_pipeline
+    shutil.rmtree(trained_pipeline.diffusion / "evaluation", ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
-def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+def trained_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     """Recorded, sharded, both models trained for four steps, encoded."""
     made = Pipeline(tmp_path_factory.mktemp("pipeline"))
     record = ["record", "--engine", "blockworld", "--policy", "loopwalk", "--episodes", "6", "--frames", "128"]

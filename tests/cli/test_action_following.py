@@ -18,7 +18,7 @@ def fit(pipeline: Pipeline, run: Path, *more: str) -> list[str]:
     return ["fit", "-c", str(EXPERIMENTS / "inverse_dynamics.yaml"), "--run", str(run), *small, *more]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def inverse_dynamics(pipeline: Pipeline) -> Path:
     run = pipeline.root / "inverse_dynamics"
     assert main(fit(pipeline, run)) == 0

@@ -1,6 +1,7 @@
 """Engines that hang, crash, are killed or cannot be started: what is said, and that nothing is left behind."""
 
 import contextlib
+import gc
 import os
 import signal
 import subprocess
@@ -137,6 +138,7 @@ def test_a_program_that_is_no_python_is_a_failure_told_in_one_line() -> None:
 @pytest.mark.slow
 def test_fifty_engines_leave_no_descriptor_open() -> None:
     def descriptors() -> int:
+        gc.collect()  # what other tests left open and unreachable would be closed at any moment
         return len(os.listdir("/proc/self/fd"))
 
     with EngineProcess(settings("Shown")):
@@ -148,4 +150,4 @@ def test_fifty_engines_leave_no_descriptor_open() -> None:
             EngineProcess(settings(("Shown", "Nowhere")[number % 2])) as engine,
         ):
             engine.reset(0, 0)
-    assert descriptors() == before
+    assert descriptors() <= before
