@@ -1,4 +1,4 @@
-"""The curves of the LoopWalk table: PSNR against horizon, and of revisits against how long ago a place was seen.
+"""The curves of the LoopWalk table: PSNR by horizon and by how long ago a place was seen, and the trainings' losses.
 
 Command:  python -m experiments.loopwalk.figure experiments/loopwalk/results.json docs/loopwalk.png
 """
@@ -24,15 +24,25 @@ def draw(results: dict[str, Any], path_png: Path) -> None:
     """Draw the picture of a results.json.
 
     A plan's line is the mean over its seeds; its band reaches from the lowest to the highest end of their 95 %
-    intervals over episodes.
+    intervals over episodes. A training loss is a line, a validation loss a row of dots, for each seed.
     """
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
-    by_horizon, by_gap = figure.subplots(1, 2, sharey=True)
+    figure = Figure(figsize=(11, 7.6), layout="constrained")
+    (by_horizon, by_gap), (look_back, losses) = figure.subplots(2, 2)
     _lines(by_horizon, results["rows"], "horizon", "horizon h (frames since the last true one; mean over (h/2, h])")
-    _lines(by_gap, results["revisits"], "first_gap", "frames since the place was last seen, at least")
-    by_horizon.set_ylabel("PSNR (dB) against recorded frames")
-    by_horizon.set_title("all frames", fontsize=10, loc="left")
-    by_gap.set_title("revisits of places that the context showed", fontsize=10, loc="left")
+    since = "frames since the place was last seen, at least"
+    _lines(by_gap, results["revisits"], "first_gap", since)
+    _lines(look_back, results["look_back"], "first_gap", since)
+    _losses(losses, results["losses"])
+    for axes, title in (
+        (by_horizon, "all frames"),
+        (by_gap, "revisits, walking on"),
+        (look_back, "revisits, looking away and back from one spot"),
+        (losses, "losses of training (lines) and validation (dots)"),
+    ):
+        axes.set_title(title, fontsize=10, loc="left")
+    for axes in (by_horizon, by_gap, look_back):
+        axes.set_ylabel("PSNR (dB) against recorded frames")
+        axes.set_ylim(_range([*results["rows"], *results["revisits"], *results["look_back"]]))
     handles, labels = by_horizon.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     protocol = results["protocol"]
@@ -41,10 +51,31 @@ def draw(results: dict[str, Any], path_png: Path) -> None:
         figure.savefig(temporary, dpi=150, format="png")
 
 
+def _range(rows: list[dict[str, Any]]) -> tuple[float, float]:
+    """Of all means, so that the pictures share an axis; an interval of two episodes may lie beyond."""
+    values = [row["psnr"] for row in rows if row["psnr"] is not None]
+    return min(values) - 1, max(values) + 1
+
+
+def _losses(axes: Axes, rows: list[dict[str, Any]]) -> None:
+    kinds = list(dict.fromkeys((row["plan"], row["attention"]) for row in rows))
+    for row in rows:
+        color = f"C{kinds.index((row['plan'], row['attention']))}"
+        axes.plot(row["train_steps"], row["train_loss"], color=color, linewidth=1)
+        axes.plot(row["validation_steps"], row["validation_loss"], "o", color=color, markersize=3)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:.2g}")
+    axes.set_xlabel("steps")
+    axes.set_ylabel("mean squared error of v")
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
 def _lines(axes: Axes, rows: list[dict[str, Any]], name: str, label: str) -> None:
     points: dict[tuple[str, str | None], dict[int, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        if row["psnr"] is not None and row["interval"][0] is not None:  # of two episodes or more
+        if row["psnr"] is not None and (row["interval"] or [None])[0] is not None:  # of two episodes or more
             points[row["plan"], row["attention"]][row[name]].append(row)
     for number, ((plan, attention), line) in enumerate(points.items()):
         title, dash = BOUNDS.get(plan, (plan.replace("_", " "), "-"))
@@ -67,9 +98,11 @@ def _read(path: Path) -> dict[str, Any]:
     """A results.json; raises UserError unless it has what `draw` takes."""
     try:
         found = json.loads(path.read_bytes())
-        rows = [*found["rows"], *found["revisits"]]
+        rows = [*found["rows"], *found["revisits"], *found["look_back"]]
         complete = all({"plan", "attention", "psnr", "interval"} <= row.keys() for row in rows)
         complete = complete and {"set", "episodes"} <= found["protocol"].keys()
+        curves = {"plan", "attention", "train_steps", "train_loss", "validation_steps", "validation_loss"}
+        complete = complete and all(curves <= row.keys() for row in found["losses"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: no results.json of experiments.loopwalk.table ({error})") from None
     if not complete:

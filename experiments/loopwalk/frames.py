@@ -1,6 +1,6 @@
 """Frames of one test episode, recorded and as the first finished row of each plan shows them, at growing horizons.
 
-Command:  python -m experiments.loopwalk.frames loopwalk/mini docs/loopwalk_frames.png
+Command:  python -m experiments.loopwalk.frames loopwalk/mini docs/loopwalk_frames.png [--video docs/loopwalk.mp4]
 """
 
 import argparse
@@ -8,19 +8,24 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import UInt8
 from matplotlib.figure import Figure
 
 from data_tools import options
 from experiments.loopwalk.rows import ROWS, Row
+from mstv.callbacks.pictures import beside
 from mstv.cli.arguments import at_least
 from mstv.data.results import CARD, TRUTH, VIDEOS, Card
 from mstv.data.schema import atomic_path
-from mstv.data.video import decode_video
+from mstv.data.video import decode_video, encode_video
 from mstv.errors import UserError
 
 HORIZONS = (0, 1, 4, 16, 32, 64, 128, 256, 512, 767)
 """Columns: frames since the last true one, which is 0."""
+
+FILM_FRAMES, FILM_FPS, FILM_CRF = 257, 6, 30
+"""Of the video; the walk takes a step or a quarter turn in each frame."""
 
 Frames = UInt8[np.ndarray, "T H W 3"]
 
@@ -68,15 +73,28 @@ def draw(frames: dict[str, Frames], path_png: Path) -> None:
         figure.savefig(temporary, dpi=110, format="png")
 
 
+def film(frames: dict[str, Frames], path_mp4: Path) -> None:
+    """Write all of them beside each other as a video of the first `FILM_FRAMES` frames, slow enough to follow."""
+    columns = [
+        (title, torch.from_numpy(video[:FILM_FRAMES]).permute(0, 3, 1, 2) / 255) for title, video in frames.items()
+    ]
+    with atomic_path(path_mp4) as temporary:
+        encode_video(beside(columns), temporary, FILM_FPS, FILM_CRF)
+
+
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m experiments.loopwalk.frames", description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=options.folder, help="that experiments.loopwalk.run made")
     parser.add_argument("png", type=Path)
+    parser.add_argument("--video", type=Path, help="an mp4 of them beside each other, too")
     parser.add_argument("--episode", type=at_least(0), default=0, help="its number, from 0 (default: 0)")
     arguments = parser.parse_args()
     try:
-        draw(read_frames(arguments.folder, arguments.episode), arguments.png)
+        frames = read_frames(arguments.folder, arguments.episode)
+        draw(frames, arguments.png)
+        if arguments.video:
+            film(frames, arguments.video)
     except UserError as error:
         print(f"frames: {error}", file=sys.stderr)
         return 2

@@ -1,7 +1,7 @@
 """Whether a trained model looks places up in its context, measured in a minute, before a table is spent on it.
 
 From pure noise a model predicts the mean of what it expects. That prediction is compared with the true latents of the
-frames of a plan's first step: by when their pose was seen last, and with the far context (older than the newest AWAY
+frames of a plan's first step: by when their pose was seen last, and with the far context (older than the newest RECENT
 frames) taken from another episode. A model that remembers explains places that only the far context showed, and loses
 them with a foreign one; one that only follows its motion does not tell the two apart.
 
@@ -28,12 +28,12 @@ from mstv.diffusion.module import DiffusionModule, load_diffusion
 from mstv.diffusion.sample_step import prepare_context
 from mstv.errors import UserError
 from mstv.keyed_random import keyed_normal
-from mstv.metrics.revisits import AWAY
 from mstv.rollout.layout import StepLayout
 
 BATCH = 32
+RECENT = 8
 KINDS = ("still", "recent", "remembered", "new")
-"""Pose as one frame before; else seen in the newest AWAY frames of the context or since; only earlier in it; never."""
+"""Pose as one frame before; else seen in the `RECENT` newest frames of context or since; only earlier in it; never."""
 
 
 def kinds_of(poses: Float[np.ndarray, "T 5"], first: int) -> Int[np.ndarray, " n"]:
@@ -43,7 +43,7 @@ def kinds_of(poses: Float[np.ndarray, "T 5"], first: int) -> Int[np.ndarray, " n
         same = np.flatnonzero((np.abs(poses[:frame] - poses[frame]) < 1e-3).all(1))
         if len(same) and same[-1] == frame - 1:
             kinds.append(0)
-        elif len(same) and same[-1] >= first - AWAY:
+        elif len(same) and same[-1] >= first - RECENT:
             kinds.append(1)
         else:
             kinds.append(2 if len(same) else 3)
@@ -72,7 +72,7 @@ def probe(module: DiffusionModule, store: LatentStore, split: str, chunks: int) 
     layout = StepLayout.of(step, module.levels)
     frames = [cell.frame for cell in step.targets]
     first, last = min(frames), max(frames)
-    cells = torch.tensor([cell.frame < first - AWAY for cell in step.context])
+    cells = torch.tensor([cell.frame < first - RECENT for cell in step.context])
     far = cells[layout.token_cell[: layout.num_context_tokens]]
     # Of several target levels, the coarsest is what the far past is remembered by.
     level = module.plan.num_levels - 1 if len(layout.target_levels) > 1 else layout.target_levels[0]

@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float
 
 from data_tools import options
 from experiments.loopwalk.frozen_set import read_sets
+from experiments.loopwalk.results import HORIZONS
 from experiments.loopwalk.rows import CONTEXT, ROWS
-from experiments.loopwalk.table import HORIZONS
 from mstv.cli.experiment import Experiment
 from mstv.data.latent_shards import LatentStore
 from mstv.errors import UserError

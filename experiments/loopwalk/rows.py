@@ -8,6 +8,9 @@ from mstv.data.results import SUMMARY, evaluation_folder
 HERE = Path(__file__).parent
 CONTEXT, END = 256, 1024
 PROTOCOL = "loopwalk"
+LOOK_BACK, LOOK_BACK_END = "loopwalk-look-back", 800
+"""Of the walks that look away and back from one spot."""
+TOKENIZER, LATENTS = "tokenizer", "latents"
 EPISODES = {"mini": 16, "standard": 50}
 """Test episodes that are rolled out."""
 METRICS = ("--metrics", "psnr", "ssim", "sharpness", "colour_drift", "frozen", "token_drift")
@@ -38,13 +41,13 @@ class Row:
         """Where it trains, in the folder of its set."""
         return folder / "runs" / self.name
 
-    def evaluation(self, folder: Path) -> Path:
+    def evaluation(self, folder: Path, protocol: str = PROTOCOL) -> Path:
         """Where its rollouts are."""
-        return evaluation_folder(self.run(folder), PROTOCOL)
+        return evaluation_folder(self.run(folder), protocol)
 
-    def is_finished(self, folder: Path) -> bool:
+    def is_finished(self, folder: Path, protocol: str = PROTOCOL) -> bool:
         """Whether it is trained and evaluated."""
-        return (self.evaluation(folder) / SUMMARY).is_file()
+        return (self.evaluation(folder, protocol) / SUMMARY).is_file()
 
     @property
     def sampling(self) -> tuple[str, ...]:
@@ -59,8 +62,8 @@ class Row:
 
 ROWS = (
     Row("coarse_to_fine"),
-    Row("full_resolution"),
     Row("framepack"),
+    Row("full_resolution"),
     Row("upscale"),
     *(Row(plan, seed=seed) for seed in (1, 2) for plan in ("coarse_to_fine", "framepack", "full_resolution")),
     Row("framepack_latents"),

@@ -15,13 +15,27 @@ from pathlib import Path
 from data_tools import options
 from experiments.loopwalk.frozen_set import FrozenSet, FrozenSplit, claim, read_sets
 from experiments.loopwalk.make_set import SHARDS, make_set
-from experiments.loopwalk.rows import CONTEXT, END, EPISODES, HERE, METRICS, PROTOCOL, ROWS, Row
+from experiments.loopwalk.rows import (
+    CONTEXT,
+    END,
+    EPISODES,
+    HERE,
+    LATENTS,
+    LOOK_BACK,
+    LOOK_BACK_END,
+    METRICS,
+    PROTOCOL,
+    ROWS,
+    TOKENIZER,
+    Row,
+)
 from experiments.loopwalk.table import write_results
 from mstv.data.schema import MANIFEST
 from mstv.errors import UserError
 from mstv.termination import EXIT_CODE, Terminated, terminable
 
-TOKENIZER, LATENTS = "tokenizer", "latents"
+LOOK_BACK_SET = "look-back"
+"""Its folder, and the end of its name in sets.json."""
 QUICK_FRAMES, QUICK_CONTEXT, QUICK_END = 192, 128, 160
 
 
@@ -36,9 +50,11 @@ class Benchmark:
 
     def __init__(self, size: str, folder: Path, quick: bool = False) -> None:
         self.size, self.folder = size, folder
-        self.frozen = _quick(read_sets()[size]) if quick else read_sets()[size]
+        sets = {name: _quick(frozen) if quick else frozen for name, frozen in read_sets().items()}
+        self.frozen, self.look_back = sets[size], sets[f"{size}-{LOOK_BACK_SET}"]
         self.fit_options = ["--trainer.max_steps", "4", "--trainer.val_check_interval", "2"] if quick else []
-        self.context, self.end = (QUICK_CONTEXT, QUICK_END) if quick else (CONTEXT, END)
+        self.context = QUICK_CONTEXT if quick else CONTEXT
+        self.ends = {PROTOCOL: QUICK_END if quick else END, LOOK_BACK: QUICK_END if quick else LOOK_BACK_END}
         self.episodes = 2 if quick else EPISODES[size]
 
     def prepare(self) -> None:
@@ -48,27 +64,39 @@ class Benchmark:
             UserError: the folder is of another set, or of `quick` and this is not, or the other way round.
         """
         claim(self.folder, self.frozen)
-        if (self.folder / LATENTS / MANIFEST).is_file():
-            return
-        make_set(self.frozen, self.folder)
-        recipe = ["-c", str(HERE / self.size / "tokenizer.yaml"), "--run", str(self.folder / TOKENIZER)]
-        shards, latents = str(self.folder / SHARDS), str(self.folder / LATENTS)
-        _mstv("fit", *recipe, "--data.folder", shards, "--wandb", "false", *self.fit_options)
-        _mstv("encode", shards, latents, "--tokenizer", str(self.folder / TOKENIZER))
+        if not (self.folder / LATENTS / MANIFEST).is_file():
+            make_set(self.frozen, self.folder)
+            recipe = ["-c", str(HERE / self.size / "tokenizer.yaml"), "--run", str(self.folder / TOKENIZER)]
+            data = ["--data.folder", str(self.folder / SHARDS)]
+            _mstv("fit", *recipe, *data, "--wandb", "false", *self.fit_options)
+            self._encode(self.folder)
+        look_back = self.folder / LOOK_BACK_SET
+        if not (look_back / LATENTS / MANIFEST).is_file():
+            make_set(self.look_back, look_back)
+            self._encode(look_back)
+
+    def _encode(self, made: Path) -> None:
+        """Latents of a set, beside its shards."""
+        _mstv("encode", str(made / SHARDS), str(made / LATENTS), "--tokenizer", str(self.folder / TOKENIZER))
 
     def train_and_evaluate(self, row: Row) -> None:
         """What is missing of a row."""
         run = row.run(self.folder)
-        if row.is_finished(self.folder):
+        if row.is_finished(self.folder) and row.is_finished(self.folder, LOOK_BACK):
             print(f"{run}: already there")
             return
-        seeds = ["--model.seed", str(row.seed), "--data.seed", str(row.seed)]
-        recipe = [word for path in row.layers(self.size) for word in ("-c", str(path))]
-        latents = ["--data.folder", str(self.folder / LATENTS)]
-        _mstv("fit", *recipe, "--run", str(run), *latents, *seeds, "--wandb", "false", *self.fit_options)
-        span = ["--context", str(self.context), "--end", str(self.end), "--episodes", str(self.episodes)]
-        batch = ["--batch-size", str(min(16, self.episodes))]
-        _mstv("evaluate", str(run), *span, *batch, *row.sampling, *METRICS, "--protocol", PROTOCOL)
+        if not row.is_finished(self.folder):
+            seeds = ["--model.seed", str(row.seed), "--data.seed", str(row.seed)]
+            recipe = [word for path in row.layers(self.size) for word in ("-c", str(path))]
+            latents = ["--data.folder", str(self.folder / LATENTS)]
+            _mstv("fit", *recipe, "--run", str(run), *latents, *seeds, "--wandb", "false", *self.fit_options)
+            self._evaluate(row, PROTOCOL)
+        self._evaluate(row, LOOK_BACK, "--latents", str(self.folder / LOOK_BACK_SET / LATENTS))
+
+    def _evaluate(self, row: Row, protocol: str, *options: str) -> None:
+        span = ["--context", str(self.context), "--end", str(self.ends[protocol]), "--episodes", str(self.episodes)]
+        span += ["--batch-size", str(min(16, self.episodes)), "--protocol", protocol]
+        _mstv("evaluate", str(row.run(self.folder)), *options, *span, *row.sampling, *METRICS)
 
     def compare(self) -> None:
         """The page of all finished rows: training curves, curves, numbers, cost and videos side by side."""

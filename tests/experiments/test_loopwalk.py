@@ -9,15 +9,18 @@ import numpy as np
 import pytest
 
 from data_tools.episode import RawEpisodes
-from experiments.loopwalk import figure, frames, probe, reach, run, table
+from experiments.loopwalk import figure, frames, probe, reach, run
 from experiments.loopwalk import make_set as command
 from experiments.loopwalk.frozen_set import CLAIM, FrozenSet, FrozenSplit, claim, claimed, read_sets, sign, write_sets
-from experiments.loopwalk.rows import CONTEXT, HERE, ROWS, Row
+from experiments.loopwalk.rows import CONTEXT, EPISODES, HERE, LOOK_BACK, LOOK_BACK_END, PROTOCOL, ROWS, Row
+from experiments.loopwalk.scored import Scored, difference, revisits_of
 from mstv.checkpoint import load_file
 from mstv.cli.experiment import Experiment
 from mstv.cli.main import main as mstv
 from mstv.data.latent_shards import LatentStore
+from mstv.data.results import read_run
 from mstv.data.schema import read_manifest
+from mstv.data.video import decode_video
 from mstv.diffusion.module import load_diffusion
 from mstv.errors import UserError
 from mstv.levels import Levels
@@ -49,6 +52,19 @@ def test_a_folder_is_of_one_set(tmp_path: Path) -> None:
     (tmp_path / "mini" / CLAIM).write_text("{}")
     with pytest.raises(UserError, match=r"set\.json: damaged"):
         claim(tmp_path / "mini", mini)
+
+
+@pytest.mark.parametrize("size", ["mini", "standard"])
+def test_look_back_walks_stand_in_worlds_of_their_own_and_have_all_gaps(size: str) -> None:
+    walked, look_back = (read_sets()[name] for name in (size, f"{size}-{run.LOOK_BACK_SET}"))
+    worlds = [{one.recording.world(index) for index in range(one.num_episodes)} for one in (walked, look_back)]
+    assert worlds[0].isdisjoint(worlds[1]) and len(worlds[1]) == look_back.num_episodes == EPISODES[size]
+    assert (walked.size, walked.hold, walked.engine_options) == (
+        look_back.size,
+        look_back.hold,
+        look_back.engine_options,
+    )
+    assert look_back.policy == "look-back" and look_back.num_frames == LOOK_BACK_END
 
 
 @pytest.mark.parametrize("size", ["mini", "standard"])
@@ -155,28 +171,32 @@ def test_recipes_name_themselves_in_their_commands() -> None:
 
 def test_scores_are_means_of_windows_then_of_episodes() -> None:
     values = np.arange(32.0).reshape(2, 16)
-    gaps = np.zeros((2, 16), int)
-    gaps[0, [8, 15]], gaps[1, 2] = (9, 20), 40
-    in_context = np.zeros((2, 16), bool)
-    in_context[0, 15] = True
-    scored = table.Scored(values, gaps, in_context)
+    revisits, in_context = (np.zeros((2, 16), bool) for _ in range(2))
+    revisits[0, [8, 15]] = revisits[1, 2] = in_context[0, 15] = True
+    scored = Scored(values, revisits, in_context)
     at = scored.at(16)
     assert at["psnr"] == (11.5 + 27.5) / 2 and at["interval"] == [11.5, 27.5]
     assert at["revisit_psnr"] == (8 + 15) / 2 and at["revisit_context_psnr"] == 15
+    error = np.mean(10 ** (-values[:, 8:] / 10))
+    assert at["psnr_pooled"] == pytest.approx(-10 * np.log10(error), abs=1e-3) and at["psnr_pooled"] < at["psnr"]
     assert scored.at(1)["psnr"] == 8 and scored.at(1)["revisit_psnr"] is None
-    bins = {row["first_gap"]: row for row in scored.by_gap()}
-    assert (bins[16]["psnr"], bins[16]["frames"]) == (15, 1) and bins[8]["psnr"] is None
 
 
-def test_revisits_are_told_by_the_last_visit_and_by_whether_the_context_showed_the_place() -> None:
-    place = np.concatenate([np.zeros(5), np.arange(1, 20), np.zeros(2), np.arange(30, 42), [0, 34]])
+def test_differences_are_paired_by_episode_over_the_mean_of_the_seeds() -> None:
+    hard = np.array([[10.0], [20], [30], [40]]) * np.ones(16)
+    one, two = hard + 1 + np.arange(4)[:, None], hard + 3 + np.arange(4)[:, None]
+    mean, (low, high) = difference([one, two], [hard, hard], 16)
+    assert mean == 2 + 1.5
+    assert low is not None and high is not None and 2 <= low < mean < high <= 5, "how hard an episode is falls out"
+
+
+def test_revisits_are_frames_of_a_pose_that_was_left() -> None:
+    place = np.concatenate([np.zeros(5), np.arange(1, 20), np.zeros(2), np.arange(30, 42), [0, 38]])
     poses = np.zeros((len(place), 5))
     poses[:, 0] = place
-    gaps, in_context = table.revisits_of(poses, 20)
-    assert gaps[24 - 20] == 24 - 4 and gaps[25 - 20] == 0, "standing still is no revisit"
-    assert gaps[38 - 20] == 38 - 25 and in_context[38 - 20]
-    assert gaps[39 - 20] == 39 - 30 and not in_context[39 - 20]
-    assert gaps[30 - 20] == 0
+    revisits, in_context = revisits_of(poses, 20)
+    assert (np.flatnonzero(revisits) + 20).tolist() == [24, 25, 38], "38 was left for 4 frames alone"
+    assert (np.flatnonzero(in_context) + 20).tolist() == [24, 25, 38]
 
 
 def test_frames_are_told_apart_by_when_their_pose_was_seen() -> None:
@@ -205,7 +225,24 @@ def test_the_whole_benchmark_runs_and_resumes(
     assert {row["memory_frames"] for row in trained} == {99}
     upper = {row["horizon"]: row["psnr"] for row in found["rows"] if row["plan"] == "upper_bound"}
     assert all(upper[row["horizon"]] != row["psnr"] for row in trained)
-    assert "coarse_to_fine | isolated, 0" in (tmp_path / "results.md").read_text()
+    assert {row["parameters"] for row in trained} == {1_286_432}
+    table = (tmp_path / "results.md").read_text()
+    assert "| coarse_to_fine | isolated, 0 | 128 | 439 |" in table and "after a look away" in table
+    row = Row("coarse_to_fine")
+    for name, protocol in (("revisits", PROTOCOL), ("look_back", LOOK_BACK)):
+        summary = read_run(row.run(tmp_path)).evaluation(protocol).summary
+        (own,) = (
+            means
+            for means in summary.revisits
+            if (means.metric, means.reference, means.seen_in, means.series) == ("ssim", "own", "anywhere", "generated")
+        )
+        lines = [line for line in found[name] if line["plan"] == "coarse_to_fine"]
+        assert {line["first_gap"]: line["own_ssim"] for line in lines} == {
+            gap.first_gap: round(gap.value, 3) for gap in own.gaps
+        }
+        assert lines and all(line["frames"] and line["psnr"] < 40 for line in lines)
+    (losses,) = found["losses"]
+    assert losses["validation_steps"] == [2, 4]
     assert (tmp_path / "index.html").is_file()
     assert figure.main([str(tmp_path / "results.json"), str(tmp_path / "curves.png")]) == 0
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
@@ -217,6 +254,8 @@ def test_the_whole_benchmark_runs_and_resumes(
     decoded = [video.astype(int) for video in shown.values()]
     assert np.abs(decoded[0][0] - decoded[1][0]).mean() < np.abs(decoded[0][8] - decoded[1][8]).mean()
     frames.draw(shown, tmp_path / "frames.png")
+    frames.film(shown, tmp_path / "frames.mp4")
+    assert decode_video(tmp_path / "frames.mp4").shape == (33, 144, 258, 3)
     with pytest.raises(UserError, match=r"--episode 2: .* has 2 episodes"):
         frames.read_frames(tmp_path, 2)
     module, _ = load_diffusion(tmp_path / "runs" / "coarse_to_fine-isolated-0" / "checkpoints" / "last.ckpt")
