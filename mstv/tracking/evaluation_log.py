@@ -11,20 +11,18 @@ from pydantic import Field
 
 from mstv.compare.comparison import Comparison, Entry
 from mstv.compare.curves import panels
-from mstv.data.results import SUMMARY, GapMean, Run, Summary, WindowMean
+from mstv.data.results import SUMMARY, Run, Summary, WindowMean
 from mstv.data.results.card import Part
 from mstv.data.results.layout import TRACKED
 from mstv.data.schema import Record
 from mstv.tracking.media_loggers import Line, MediaLogger, log_by_horizon
+from mstv.tracking.revisit_table import REVISIT_COLUMNS, revisit_numbers, revisit_table
 from mstv.tracking.training_note import training_note
 
 NUM_VIDEOS = 3
 """Of the first episodes, recorded beside generated."""
 SIDE_BY_SIDE = "side_by_side"
 SCORE_COLUMNS = ["metric", "against", "series", "horizon", "value", "low", "high", "episodes"]
-REVISIT_COLUMNS = [
-    *("metric", "against", "series", "seen in", "frames ago", "value", "low", "high", "episodes", "frames")
-]
 ACTION_COLUMNS = ["series", "metric", "name", "horizon", "value", "low", "high"]
 Row = list[str | int | float | None]
 
@@ -114,9 +112,7 @@ def numbers(group: str, entry: Entry) -> dict[str, float]:
             found[f"{group}/{part.metric}_all"] = part.overall.value
         if part.pooled is not None:
             found[f"{group}/{part.metric}_pooled"] = part.pooled
-    for means in summary.revisits:
-        if (means.series, means.seen_in) == ("generated", "anywhere"):
-            found[f"{group}/revisit_{means.metric}_{means.reference}"] = means.overall.value
+    found |= revisit_numbers(group, summary.revisits)
     if summary.actions:
         for score in summary.actions.scores:
             if score.series == "generated" and not score.name:
@@ -143,13 +139,8 @@ def _tables(summary: Summary) -> Iterator[tuple[str, list[str], list[Row]]]:
         kind = [part.metric, part.ground_truth, part.series]
         scores += [[*kind, str(name), *_mean(window), part.num_episodes] for name, window in windows]
     yield "scores", SCORE_COLUMNS, scores
-    revisits: list[Row] = []
-    for means in summary.revisits:
-        kind = [means.metric, means.reference, means.series, means.seen_in]
-        bins = [*((str(gap.first_gap), gap) for gap in means.gaps), ("all", means.overall)]
-        revisits += [[*kind, name, *_mean(gap), gap.num_episodes, gap.num_frames] for name, gap in bins]
-    if revisits:
-        yield "revisits", REVISIT_COLUMNS, revisits
+    if summary.revisits:
+        yield "revisits", list(REVISIT_COLUMNS), revisit_table(summary.revisits)
     if summary.actions:
         actions: list[Row] = []
         for score in summary.actions.scores:
@@ -158,7 +149,7 @@ def _tables(summary: Summary) -> Iterator[tuple[str, list[str], list[Row]]]:
         yield "actions", ACTION_COLUMNS, actions
 
 
-def _mean(part: WindowMean | GapMean) -> list[float | None]:
+def _mean(part: WindowMean) -> list[float | None]:
     """Value and interval."""
     return [part.value, *(part.interval or (None, None))]
 

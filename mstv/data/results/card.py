@@ -1,6 +1,6 @@
 """The metric card: what was evaluated, how and by what."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
@@ -10,6 +10,7 @@ GroundTruth = Literal["raw", "decoded", "latents"]
 """What is scored against: the recorded frames, the frames decoded from their true latents, or these latents."""
 Key = Annotated[str, Field(pattern=KEY_PATTERN)]
 
+_C = TypeVar("_C", bound="RolloutCard")
 _OTHER_NUMBERS = {"version", "backbone", "weights", "resize", "clip_length"}
 """Entries of a metric's definition that make other numbers of the same videos; a library's version hardly does."""
 
@@ -46,11 +47,9 @@ class MetricNote(Part):
         return [name for name in names if self.definition.get(name) != other.definition.get(name)]
 
 
-class Card(Record):
-    """What was evaluated, how and by what: all one needs to judge or repeat the numbers."""
+class RolloutCard(Record):
+    """What was rolled out, how and by what, in an evaluation or during a training."""
 
-    protocol: Key
-    protocol_version: int = Field(ge=1)
     split: Split
     context_frames: int = Field(gt=0, description="ground-truth frames before the first generated one")
     end_frame: int = Field(description="one past the last frame that is scored")
@@ -65,6 +64,29 @@ class Card(Record):
     context_noise: float = Field(default=0.0, ge=0, lt=1, description="time to which the context is noised")
     plan: PlanNote
     attention: Literal["joint", "isolated"] = Field(description="what context tokens see")
+    metrics: tuple[MetricNote, ...] = Field(description="empty as long as nothing was to be scored")
+    ground_truth: tuple[GroundTruth, ...] = Field(description="of frames")
+    image_size: tuple[int, int] = Field(description="(H, W)")
+    fps: float = Field(gt=0)
+    tokenizer_sha256: str = Field(description="of its weights")
+    latents_sha256: str | None = Field(
+        default=None, description="of the manifest of the latents set, whose context the rollouts begin with"
+    )
+
+    @model_validator(mode="after")
+    def _counts_fit(self: _C) -> _C:
+        if self.num_episodes != len(self.episodes) or len(set(self.episodes)) != len(self.episodes):
+            raise ValueError(f"num_episodes is {self.num_episodes}, episodes are {', '.join(self.episodes)}")
+        if self.end_frame <= self.context_frames:
+            raise ValueError(f"end_frame {self.end_frame} leaves nothing after {self.context_frames} context frames")
+        return self
+
+
+class Card(RolloutCard):
+    """What was evaluated, how and by what: all one needs to judge or repeat the numbers."""
+
+    protocol: Key
+    protocol_version: int = Field(ge=1)
     coarse_levels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         default=(),
         description="levels beyond 0 that the plan generates, and whose latents are kept, too; empty where there are "
@@ -72,18 +94,10 @@ class Card(Record):
     )
     max_tokens_per_step: int
     token_evaluations_per_frame: float
-    metrics: tuple[MetricNote, ...] = Field(description="empty as long as nothing was to be scored")
-    ground_truth: tuple[GroundTruth, ...] = Field(description="of frames")
-    image_size: tuple[int, int] = Field(description="(H, W)")
-    fps: float = Field(gt=0)
     video_first_frame: int = Field(default=0, ge=0, description="the episode's frame that the videos begin with")
     checkpoint: str = Field(description="file name")
     checkpoint_sha256: str = Field(description="of its weights")
-    tokenizer_sha256: str = Field(description="of its weights")
     data_sha256: str = Field(description="of the manifest of the FRAMES set, so that tokenizers can be compared")
-    latents_sha256: str | None = Field(
-        default=None, description="of the manifest of the latents set, whose context the rollouts begin with"
-    )
     precision: Literal["32", "bf16"] = Field(default="32", description="arithmetic of the denoiser and the decoder")
     compiled: bool = Field(default=False, description="torch.compile was used; it changes the rounding alone")
     inverse_dynamics_sha256: str | None = Field(
@@ -93,11 +107,7 @@ class Card(Record):
     torch_version: str
 
     @model_validator(mode="after")
-    def _counts_fit(self) -> "Card":
-        if self.num_episodes != len(self.episodes) or len(set(self.episodes)) != len(self.episodes):
-            raise ValueError(f"num_episodes is {self.num_episodes}, episodes are {', '.join(self.episodes)}")
-        if self.end_frame <= self.context_frames:
-            raise ValueError(f"end_frame {self.end_frame} leaves nothing after {self.context_frames} context frames")
+    def _levels_ascend(self) -> "Card":
         if self.coarse_levels != tuple(sorted(set(self.coarse_levels))):
             raise ValueError(f"coarse_levels are {self.coarse_levels}, not ascending, each once")
         return self
