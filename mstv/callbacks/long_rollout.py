@@ -3,7 +3,6 @@
 import sys
 import time
 import warnings
-from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -12,19 +11,18 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from mstv.callbacks.agreement import Agreement
-from mstv.callbacks.ema import EMA
 from mstv.callbacks.preemption import Preemption, Request
-from mstv.callbacks.rolled_episode import EpisodeDecoder, RolledEpisode
+from mstv.callbacks.rolled_episode import EpisodeDecoder
+from mstv.callbacks.rollout_generation import RolloutSettings
 from mstv.callbacks.rollout_report import report
+from mstv.callbacks.rollout_scores import RolloutScores
+from mstv.callbacks.rollout_videos import save_videos
 from mstv.callbacks.throughput import outside_training
 from mstv.callbacks.time_share import TimeShare
-from mstv.data.conditions import Conditions
+from mstv.callbacks.turn import Problems, Stopped, TooDear, Turn
 from mstv.data.latent_shards import LatentStore
-from mstv.data.latents import stack_latents
-from mstv.device_peak import synchronise
 from mstv.diffusion.sample_step import Sampling
 from mstv.errors import UserError
-from mstv.rollout.generate import Rollout
 
 PATIENCE = timedelta(days=1)
 """How long other ranks wait for the first one's turn. Its end is no collective of theirs, whose limit is minutes."""
@@ -38,7 +36,12 @@ class LongRollout(Callback):
     the set that the latents were made from is at hand, else against the decoded true latents.
 
     A turn takes fewer episodes, never fewer frames, where all turns together would take more than `max_share` of the
-    time of training, or is left out, and says so. Whatever goes wrong is a warning, never the end of the training.
+    time of training, or is left out, and says so. All of it counts: generating, decoding, scores, videos, loggers. It
+    is estimated from what earlier turns took, and in the first turn from what its own parts take. Whatever goes wrong
+    is a warning, never the end of the training: the other parts go on, and the other ranks do not wait for ever.
+
+    Revisits are those of `mstv evaluate`, by its names and means; the numbers stand in `media/rollout-STEP.json` with
+    a card.
 
     Args:
         every_steps: training steps between two rollouts.
@@ -71,10 +74,7 @@ class LongRollout(Callback):
             raise UserError(f"LongRollout: end_frame {end_frame} must lie beyond context_frames {context_frames}")
         self.every_steps = every_steps
         self.episodes = episodes
-        self.context_frames = context_frames
-        self.end_frame = end_frame
-        self.sampling = sampling
-        self.seed = seed
+        self._settings = RolloutSettings(context_frames, end_frame, sampling, seed)
         self._time = TimeShare(max_share)
         self._agreement = Agreement()
         self._decoder: EpisodeDecoder | None = None
@@ -117,45 +117,95 @@ class LongRollout(Callback):
         stepped, self._step = trainer.global_step != self._step, trainer.global_step
         if not stepped or self._step % self.every_steps:
             return
+        problems = Problems()
         with outside_training(trainer):
             self._time.pause()
             if trainer.is_global_zero:
-                self._take_turn(trainer, pl_module)
+                self._take_turn(trainer, pl_module, problems)
+            # Whatever happened there, all ranks go on together.
             self._agreement.largest(0)
             self._time.go_on()
+        if problems.found:
+            failed = "; ".join(problems.found)
+            warnings.warn(f"the long rollout at step {trainer.global_step} failed: {failed}", stacklevel=2)
 
-    def _take_turn(self, trainer: Trainer, module: Any) -> None:
+    def _take_turn(self, trainer: Trainer, module: Any, problems: Problems) -> None:
         """As many episodes as there is time for; the first tries stop as soon as they turn out to be too dear."""
-        averages = [callback for callback in trainer.callbacks if isinstance(callback, EMA)]  # type: ignore[attr-defined]
-        began, done, wanted = time.perf_counter(), 0, self.episodes
+        began, done = time.perf_counter(), 0
         spent_before = self._time.spent_seconds
         try:
-            keys = self._keys(trainer.datamodule.store)  # type: ignore[attr-defined]
-            wanted = len(keys)
-            while not done and (count := self._time.affordable(wanted)):
-                tried = time.perf_counter()
-                try:
-                    with averages[0].applied(module) if averages else nullcontext():
-                        episodes = self._roll_out(trainer, module, keys[:count])
-                    # No turn follows this one; -1 is no limit.
-                    is_last = 0 < trainer.max_steps < trainer.global_step + self.every_steps
-                    fps = float(trainer.datamodule.store.manifest.fps)  # type: ignore[attr-defined]
-                    report(trainer, episodes, self.seed, fps, is_last)
-                    done = count
-                    self._time.measured(count, time.perf_counter() - tried)
-                except _TooDear as error:
-                    self._time.measured(count, error.seconds)
+            keys = self._settings.keys(trainer.datamodule.store, self.episodes)  # type: ignore[attr-defined]
+            while not done and (count := self._time.affordable(len(keys))):
+                done = self._try(trainer, module, keys[:count], problems)
                 self._time.spent_seconds = spent_before + time.perf_counter() - began
-        except _Stopped:
-            return
+            self._tell(trainer, done, len(keys), problems)
+        except Stopped:
+            pass
         except Exception as error:
-            warnings.warn(f"the long rollout at step {trainer.global_step} failed: {error}", stacklevel=2)
-            return
+            problems.found.append(str(error) or type(error).__name__)
         finally:
             self._time.spent_seconds = spent_before + time.perf_counter() - began
-        self._tell(trainer, done, wanted)
 
-    def _tell(self, trainer: Trainer, done: int, wanted: int) -> None:
+    def _try(self, trainer: Trainer, module: Any, keys: list[str], problems: Problems) -> int:
+        """Roll out, score and show; returns the number of episodes, 0 where there is no time for one of them.
+
+        All are generated together, and then finished one by one as long as there is time.
+        """
+        store: LatentStore = trainer.datamodule.store  # type: ignore[attr-defined]
+        turn = Turn(self._time.budget, lambda: _is_stopping(trainer))
+        device = module.device if module.device.type == "cuda" else torch.device("cpu")
+        scores = RolloutScores(store.levels.image_size, self._settings.seed, device)
+        done, dearest = 0, self._time.finishing_seconds
+        try:
+            afterwards = len(keys) * self._time.finishing_seconds + self._time.closing_seconds
+            levels = self._settings.generate(trainer, module, store, keys, turn, afterwards)
+            dearest = 0.0
+            for row, key in enumerate(keys):
+                if row and not turn.allows(dearest + self._time.closing_seconds):
+                    break
+                before = turn.spent
+                made = [None if level is None else level[row] for level in levels]
+                self._finish(trainer, key, made, not row, scores, turn, problems)
+                done += 1
+                dearest = max(dearest, turn.spent - before)
+        except TooDear as error:
+            if not done:
+                self._time.measured(len(keys), error.seconds)
+                return 0
+        before = turn.spent
+        # No turn follows this one; -1 is no limit.
+        is_last = 0 < trainer.max_steps < trainer.global_step + self.every_steps
+        assert self._decoder is not None, "an episode was decoded"
+        made_with = (self._decoder.tokenizer_sha256, scores.notes, scores.ground_truth)
+        card = self._settings.card(trainer, module, store, keys[:done], *made_with)
+        report(trainer, card, scores, is_last, problems)
+        self._time.finishing_seconds, self._time.closing_seconds = dearest, turn.spent - before
+        self._time.measured(len(keys), turn.spent + (len(keys) - done) * dearest)
+        if done < len(keys):
+            self._time.measured(done, turn.spent)
+        return done
+
+    @torch.no_grad()
+    def _finish(
+        self,
+        trainer: Trainer,
+        key: str,
+        levels: list[Tensor | None],
+        each_level: bool,
+        scores: RolloutScores,
+        turn: Turn,
+        problems: Problems,
+    ) -> None:
+        """What is done with an episode once it was generated: frames, scores, videos."""
+        store: LatentStore = trainer.datamodule.store  # type: ignore[attr-defined]
+        self._decoder = self._decoder or EpisodeDecoder(store)
+        with trainer.precision_plugin.forward_context():
+            rolled = self._decoder.episode(key, levels, self._settings.context_frames, each_level, turn)
+        measured = scores.measure(rolled, turn)
+        save_videos(trainer, rolled, float(store.manifest.fps), turn, problems)
+        scores.add(measured)
+
+    def _tell(self, trainer: Trainer, done: int, wanted: int, problems: Problems) -> None:
         """Log what the turn took, and say where it was less than asked for."""
         scalars = {
             "rollout/episodes": float(done),
@@ -163,7 +213,8 @@ class LongRollout(Callback):
             "rollout/share": self._time.share,
         }
         for logger in trainer.loggers:
-            logger.log_metrics(scalars, step=trainer.global_step - 1)
+            with problems.of("logging"):
+                logger.log_metrics(scalars, step=trainer.global_step - 1)
         if done < wanted:
             fix = "there is time later in a longer training, or raise max_share of LongRollout"
             limit = f"{self._time.max_share:.0%} of {self._time.training_seconds:.0f} s of training"
@@ -173,71 +224,7 @@ class LongRollout(Callback):
                 f"mstv: the long rollout at step {trainer.global_step} {what}: {cost}, {limit}: {fix}", file=sys.stderr
             )
 
-    def _keys(self, store: LatentStore) -> list[str]:
-        keys = [key for key in store.keys("validation") if store.num_frames(key) >= self.end_frame]
-        if not keys:
-            raise UserError(f"{store.folder}: no episode of split validation has {self.end_frame} frames")
-        return keys[: self.episodes]
 
-    @torch.no_grad()
-    def _roll_out(self, trainer: Trainer, module: Any, keys: list[str]) -> list[RolledEpisode]:
-        store: LatentStore = trainer.datamodule.store  # type: ignore[attr-defined]
-        module.eval()
-        try:
-            with trainer.precision_plugin.forward_context():
-                self._decoder = self._decoder or EpisodeDecoder(store)
-                levels = self._generate(trainer, store, keys, module)
-                return [
-                    self._decoder.episode(
-                        key, [None if level is None else level[row] for level in levels], self.context_frames, not row
-                    )
-                    for row, key in enumerate(keys)
-                ]
-        finally:
-            module.train()
-
-    def _generate(self, trainer: Trainer, store: LatentStore, keys: list[str], module: Any) -> list[Tensor | None]:
-        """Generated latents (E, T, rows, columns, C) of each level of the frames after the context.
-
-        Raises:
-            _TooDear: it would take longer than there is time for.
-            _Stopped: a signal asks for the end of the training.
-        """
-        conditions = Conditions(store, module.conditions).stack(keys, self.end_frame)
-        span = (self.context_frames, self.end_frame)
-        rollout = Rollout(module.plan, module.levels, *span, keys, conditions, self.seed)
-        levels, context = range(module.plan.num_levels), slice(self.context_frames)
-        state = rollout.begin([stack_latents(store, keys, level, context).to(module.device) for level in levels])
-        parts: list[list[Tensor | None]] = []
-        began, budget = time.perf_counter(), self._time.budget
-        # Steps differ in cost, and the first of a shape is slow: a few of them say little.
-        enough = min(rollout.num_steps, max(len(module.plan.steps), 3))
-        for finished in rollout.run(state, module.step_sampler(self.sampling)):
-            if finished.latents.shape[1]:
-                parts.append(rollout.finished_levels(state, finished))
-            synchronise(module.device)
-            seconds = time.perf_counter() - began
-            expected = seconds / state.num_done * rollout.num_steps
-            if seconds > budget or (state.num_done >= enough and expected > budget):
-                raise _TooDear(max(expected, seconds))
-            connector: Any = trainer._signal_connector
-            if isinstance(connector, Preemption) and connector.request != Request.NOTHING:
-                raise _Stopped
-        joined = []
-        for level in levels:
-            known = [part[level] for part in parts]
-            whole = [latents for latents in known if latents is not None]
-            joined.append(torch.cat(whole, 1) if len(whole) == len(known) else None)
-        return joined
-
-
-class _TooDear(Exception):
-    """There is not enough time for a rollout that is expected to take `seconds`."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"takes about {seconds:.1f} s")
-        self.seconds = seconds
-
-
-class _Stopped(Exception):
-    """The training is asked to stop."""
+def _is_stopping(trainer: Trainer) -> bool:
+    connector: Any = trainer._signal_connector
+    return isinstance(connector, Preemption) and connector.request != Request.NOTHING

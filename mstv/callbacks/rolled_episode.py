@@ -8,11 +8,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mstv.callbacks.turn import Turn
 from mstv.data.latent_shards import LatentStore
+from mstv.data.results import GroundTruth
 from mstv.data.schema import MANIFEST, TOKENIZER_COPY, read_manifest
 from mstv.data.shards import read_episode_frames
-from mstv.keyed_random import keyed_generator
-from mstv.metrics import Revisits, find_revisits, frame_psnr
+from mstv.evaluation.episode import Episode
+from mstv.evaluation.revisit_scoring import AWAY
+from mstv.metrics import find_revisits
 from mstv.tokenizer.module import load_tokenizer
 
 DECODED_AT_ONCE = 64
@@ -20,43 +23,24 @@ DECODED_AT_ONCE = 64
 
 @dataclass(frozen=True)
 class RolledEpisode:
-    """Videos in [0, 1] on the CPU: the context where anything comes back to it, then T generated frames.
+    """A rollout as an evaluation scores it, and what each level of it shows.
 
     Attributes:
-        key: of the episode.
-        num_context: frames of the context that the videos begin with.
-        generated: the context's latents, decoded, and the rollout.
-        decoded: the true latents, decoded.
-        recorded: as recorded; None where the frames are not at hand.
-        levels: the T generated frames as decoded from each level alone; None for levels that the plan leaves out.
-        revisits: pairs of frames of the videos with the same pose.
+        episode: the frames. Where no place comes back, it has no context, and begins with the first generated frame.
+        is_recorded: whether the recorded frames are at hand; else the decoded ones stand in their place.
+        poses: float32 (T, 5), of the frames of `episode`; None where no place comes back.
+        levels: generated frames as decoded from each level alone; None for levels that the plan leaves out.
     """
 
-    key: str
-    num_context: int
-    generated: Float[Tensor, "N 3 H W"]
-    decoded: Float[Tensor, "N 3 H W"]
-    recorded: Float[Tensor, "N 3 H W"] | None
-    levels: tuple[Float[Tensor, "T 3 H W"] | None, ...] = ()
-    revisits: Revisits | None = None
+    episode: Episode
+    is_recorded: bool
+    poses: Float[np.ndarray, "T 5"] | None = None
+    levels: tuple[Float[Tensor, "N 3 H W"] | None, ...] = ()
 
     @property
-    def truth(self) -> Float[Tensor, "N 3 H W"]:
+    def truth(self) -> GroundTruth:
         """What frames are scored against: the recorded ones where they are at hand, else the decoded."""
-        return self.decoded if self.recorded is None else self.recorded
-
-    def psnr(self, seed: int) -> dict[str, Float[np.ndarray, " T"]]:
-        """PSNR in dB of each generated frame, and of both bounds: decoded true frames, and these in random order.
-
-        Without recorded frames there is no upper bound: the decoded ones are the truth.
-        """
-        first = self.num_context
-        decoded, truth = self.decoded[first:], self.truth[first:]
-        order = torch.randperm(len(decoded), generator=keyed_generator(seed, "shuffled", self.key))
-        videos = {"generated": self.generated[first:], "lower_bound": decoded[order]}
-        if self.recorded is not None:
-            videos["upper_bound"] = decoded
-        return {name: frame_psnr(video[None], truth[None])[0].numpy() for name, video in videos.items()}
+        return "raw" if self.is_recorded else "decoded"
 
 
 class EpisodeDecoder:
@@ -68,10 +52,10 @@ class EpisodeDecoder:
 
     def __init__(self, store: LatentStore) -> None:
         self._store = store
-        self._tokenizer, _ = load_tokenizer(store.folder / TOKENIZER_COPY)
+        self._tokenizer, self.tokenizer_sha256 = load_tokenizer(store.folder / TOKENIZER_COPY)
 
     def episode(
-        self, key: str, levels: list[Float[Tensor, "T _h _w C"] | None], start: int, each_level: bool
+        self, key: str, levels: list[Float[Tensor, "T _h _w C"] | None], start: int, each_level: bool, turn: Turn
     ) -> RolledEpisode:
         """An episode of which the frames from `start` on were generated.
 
@@ -80,36 +64,52 @@ class EpisodeDecoder:
             levels: the generated latents of each level; None for what the plan leaves out, which level 0 is not.
             start: frames of context.
             each_level: whether to decode each level alone, too.
+            turn: is told of each part that was decoded.
+
+        Raises:
+            TooDear: it would take longer than there is time for.
+            Stopped: the training is asked to stop.
         """
         made, store = levels[0], self._store
         assert made is not None, "a rollout generates level 0"
         end = start + len(made)
         poses = store.poses(key)
-        revisits = None if poses is None else find_revisits(poses[:end], start)
-        if revisits is not None and not len(revisits.frame):
-            revisits = None
+        if poses is not None and not _comes_back(poses[:end], start):
+            poses = None
         # The context is decoded only where something comes back to it.
-        first = 0 if revisits is not None else start
-        true = torch.from_numpy(store.read(key, 0, slice(first, end))).float().to(made.device)
-        decoded, generated = self._decode(true, 0), self._decode(made, 0)
-        shown: list[Tensor | None] = []
-        if each_level:
-            coarse = enumerate(levels[1:], 1)
-            shown = [generated, *(None if part is None else self._decode(part, level) for level, part in coarse)]
-        return RolledEpisode(
+        first = 0 if poses is not None else start
+        coarse = [(level, part) for level, part in enumerate(levels[1:], 1) if part is not None and each_level]
+        lengths = [end - first, *[len(made)] * (1 + len(coarse))]
+        turn.stage(sum(-(-length // DECODED_AT_ONCE) for length in lengths))
+        true = torch.from_numpy(store.read(key, 0, slice(first, end))).float()
+        decoded = self._decode(true.to(made.device), 0, turn)
+        generated = self._decode(made, 0, turn)
+        alone = {level: self._decode(part, level, turn) for level, part in coarse}
+        recorded = _recorded(store, key, slice(first, end))
+        context = start - first
+        episode = Episode(
             key=key,
-            num_context=start - first,
-            generated=torch.cat([decoded[: start - first], generated]),
+            context_frames=context,
+            generated=torch.cat([decoded[:context], generated]),
             decoded=decoded,
-            recorded=_recorded(store, key, slice(first, end)),
-            levels=tuple(shown),
-            revisits=revisits,
+            recorded=decoded if recorded is None else recorded,
+            generated_latents=torch.cat([true[:context], made.float().cpu()]),
+            true_latents=true,
         )
+        shown = (generated, *(alone.get(level) for level in range(1, len(levels)))) if each_level else ()
+        return RolledEpisode(episode, recorded is not None, None if poses is None else poses[:end], shown)
 
-    def _decode(self, latents: Float[Tensor, "T h w C"], level: int) -> Float[Tensor, "T 3 H W"]:
+    def _decode(self, latents: Float[Tensor, "T h w C"], level: int, turn: Turn) -> Float[Tensor, "T 3 H W"]:
         """Frames on the CPU."""
-        tokenizer = self._tokenizer.to(latents.device)
-        return torch.cat([tokenizer.decode(part, level).float().cpu() for part in latents.split(DECODED_AT_ONCE)])
+        tokenizer, frames = self._tokenizer.to(latents.device), []
+        for part in latents.split(DECODED_AT_ONCE):
+            frames.append(tokenizer.decode(part, level).float().cpu())
+            turn.advance()
+        return torch.cat(frames)
+
+
+def _comes_back(poses: Float[np.ndarray, "T 5"], context: int) -> bool:
+    return bool(np.isfinite(poses).all()) and len(find_revisits(poses, context, away=AWAY).frame) > 0
 
 
 def _recorded(store: LatentStore, key: str, frames: slice) -> Float[Tensor, "T 3 H W"] | None:

@@ -16,12 +16,16 @@ class TimeShare:
     Attributes:
         training_seconds: trained so far, also before a resume.
         spent_seconds: that all turns took.
+        finishing_seconds: that the latest turn took for an episode after it was generated: decoding, scores, videos.
+        closing_seconds: that it took after the last episode: curves, tables, loggers.
     """
 
     def __init__(self, max_share: float) -> None:
         self.max_share = max_share
         self.training_seconds = 0.0
         self.spent_seconds = 0.0
+        self.finishing_seconds = 0.0
+        self.closing_seconds = 0.0
         self._costs: dict[int, float] = {}
         self._since: float | None = None
 
@@ -60,7 +64,7 @@ class TimeShare:
         return self._costs[nearest] * count / nearest
 
     def measured(self, count: int, seconds: float) -> None:
-        """Note what so many episodes cost, or would have cost."""
+        """Note what a turn of so many episodes cost, or would have cost, from its beginning to its end."""
         self._costs[count] = seconds
 
     def state_dict(self) -> dict[str, Any]:
@@ -69,10 +73,14 @@ class TimeShare:
         return {
             "training_seconds": self.training_seconds + since,
             "spent_seconds": self.spent_seconds,
+            "finishing_seconds": self.finishing_seconds,
+            "closing_seconds": self.closing_seconds,
             "costs": dict(self._costs),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The inverse of `state_dict`."""
+        """The inverse of `state_dict`; a checkpoint of an earlier version does not tell what turns are made of."""
         self.training_seconds, self.spent_seconds = state["training_seconds"], state["spent_seconds"]
+        self.finishing_seconds = state.get("finishing_seconds", 0.0)
+        self.closing_seconds = state.get("closing_seconds", 0.0)
         self._costs = dict(state["costs"])

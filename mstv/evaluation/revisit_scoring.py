@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from mstv.data.results import (
@@ -33,7 +33,6 @@ from mstv.data.results import (
 from mstv.data.revisits import Tolerance
 from mstv.evaluation.episode import Episode
 from mstv.metrics import (
-    MAX_PSNR,
     FrameDINO,
     FrameKeypoints,
     FrameLPIPS,
@@ -43,14 +42,13 @@ from mstv.metrics import (
     bootstrap_mean,
     find_revisits,
 )
+from mstv.metrics.revisit_consistency import from_averaged, pair_values, to_averaged
+from mstv.metrics.revisits import AWAY
 
 GAPS = REVISIT_GAPS
 """First gap, in frames since the place was last seen, of each bin; the last has no end."""
-AWAY = GAPS[0] - 1
-"""Frames in a row outside the tolerances that end a visit, so that the smallest gap is the first of `GAPS`."""
 OF_PLACES = (FramePSNR, FrameSSIM, FrameLPIPS, FrameDINO, FrameKeypoints)
 """Metrics that tell whether two frames show the same; those of drift do not."""
-_PAIRS_AT_ONCE = 32
 
 
 def score_revisits(
@@ -87,6 +85,7 @@ def score_revisits(
     def add(metric: str, reference: Reference, series: Series, value: np.ndarray) -> None:
         rows.append(revisit_rows(episode.key, found.frame, found.earlier, metric, reference, series, value))
 
+    on = device or torch.device("cpu")
     for metric in metrics:
         if not isinstance(metric, OF_PLACES):
             continue
@@ -95,11 +94,16 @@ def score_revisits(
                 if curves := episode_curves(scores, metric.name, truth, series):
                     column = np.searchsorted(curves.horizon, found.frame - episode.context_frames + 1)
                     add(metric.name, truth, series, curves.values[0, column])
-        made, true = (_Pairs(metric, video, device) for video in (episode.generated, episode.decoded))
-        add(metric.name, "own", "generated", made.values(found.frame, found.earlier))
-        add(metric.name, "elsewhere", "generated", made.values(found.frame, found.elsewhere))
-        add(metric.name, "own", "upper_bound", true.values(found.frame, found.earlier))
-        add(metric.name, "own", "lower_bound", true.values(order[found.frame], order[found.earlier]))
+        made, true = episode.generated, episode.decoded
+        pairs: dict[tuple[Reference, Series], tuple[Tensor, np.ndarray, np.ndarray]] = {
+            ("own", "generated"): (made, found.frame, found.earlier),
+            ("elsewhere", "generated"): (made, found.frame, found.elsewhere),
+            ("elsewhere", "upper_bound"): (true, found.frame, found.elsewhere),
+            ("own", "upper_bound"): (true, found.frame, found.earlier),
+            ("own", "lower_bound"): (true, order[found.frame], order[found.earlier]),
+        }
+        for (reference, series), (video, one, other) in pairs.items():
+            add(metric.name, reference, series, pair_values(metric, video, one, video, other, on))
     return pa.concat_tables(rows)
 
 
@@ -119,24 +123,6 @@ def recognisable_revisits(poses: Float[np.ndarray, "_ 5"] | None, context_frames
     found = find_revisits(poses, context_frames, tolerance.position, tolerance.angle)
     found = found.select(found.latest & (found.absent >= MIN_GAP))
     return found.frame, found.earlier
-
-
-class _Pairs:
-    """Measures frames of a video against others of it."""
-
-    def __init__(self, metric: HorizonMetric, video: Float[Tensor, "T 3 H W"], device: torch.device | None) -> None:
-        self._metric, self._video, self._device = metric, video, device or torch.device("cpu")
-
-    def values(self, one: Int[np.ndarray, " P"], other: Int[np.ndarray, " P"]) -> Float[np.ndarray, " P"]:
-        """Value of each pair."""
-        parts = [
-            self._metric.measure(self._frames(one, at), self._frames(other, at))[0].cpu()
-            for at in range(0, len(one), _PAIRS_AT_ONCE)
-        ]
-        return torch.cat(parts).numpy()
-
-    def _frames(self, index: Int[np.ndarray, " P"], at: int) -> Float[Tensor, "1 _N 3 _H _W"]:
-        return self._video[index[at : at + _PAIRS_AT_ONCE]][None].to(self._device)
 
 
 def revisit_means(
@@ -179,9 +165,9 @@ class _Bins:
     def __init__(
         self, metric: str, episode: np.ndarray, gap: np.ndarray, value: np.ndarray, num_episodes: int, seed: int
     ) -> None:
-        self._is_psnr = metric == "psnr"
+        self._metric = metric
         self._episode, self._gap, self._num_episodes, self._seed = episode, gap, num_episodes, seed
-        self._value = 10 ** (-value / 10) if self._is_psnr else value
+        self._value = to_averaged(metric, value)
 
     def means(self) -> tuple[GapMean, ...]:
         """Of each bin that holds revisits."""
@@ -196,9 +182,9 @@ class _Bins:
         count = np.bincount(episode, minlength=self._num_episodes)
         total = np.bincount(episode, self._value[chosen], self._num_episodes)
         by_episode = np.divide(total, count, out=np.full(self._num_episodes, np.nan), where=count > 0)
-        mean, low, high = (float(part) for part in bootstrap_mean(by_episode, self._seed))
-        if self._is_psnr:  # the larger error is the lower bound
-            mean, low, high = _decibel(mean), _decibel(high), _decibel(low)
+        averaged = bootstrap_mean(by_episode, self._seed)
+        mean, low, high = (float(from_averaged(self._metric, part)) for part in averaged)
+        low, high = min(low, high), max(low, high)  # the larger error is the lower bound
         return GapMean(
             first_gap=first,
             value=mean,
@@ -206,8 +192,3 @@ class _Bins:
             num_episodes=int((count > 0).sum()),
             num_frames=int(count.sum()),
         )
-
-
-def _decibel(error: float) -> float:
-    """PSNR of a mean squared error, at most `MAX_PSNR`."""
-    return float(np.minimum(-10 * np.log10(np.maximum(error, 10 ** (-MAX_PSNR / 10))), MAX_PSNR))

@@ -9,19 +9,68 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from mstv.metrics.horizon import HorizonMetric
-from mstv.metrics.revisits import Revisits
+from mstv.metrics.psnr import MAX_PSNR, FramePSNR
+from mstv.metrics.revisits import GAPS, Revisits
 
-REFERENCES = ("truth", "own", "own_elsewhere", "upper_bound", "lower_bound")
-"""What a revisiting frame f, seen before as frame e, is scored as. With v the model's video and w the true one:
+SIDES = (
+    ("raw", "generated"),
+    ("own", "generated"),
+    ("elsewhere", "generated"),
+    ("own", "upper_bound"),
+    ("elsewhere", "upper_bound"),
+    ("own", "lower_bound"),
+)
+"""Reference and series, by the names of `mstv evaluate`, of what a revisiting frame f, seen before as frame e, is
+scored as. With v the model's video, w the true one, and s the true one with its generated frames in shuffled order:
 
-truth: v[f] against w[f]. own: v[f] against v[e], what the model itself showed there (or was given, in the context).
-own_elsewhere: v[f] against the model's frame of another place; `own` is memory only as far as it is better than this (a
-model that shows a grey wall for ever agrees with itself). upper_bound: w[f] against w[e], 1 or the cap where poses are
-exact. lower_bound: w[f] against the true frame of another place.
+raw, generated: v[f] against w[f]. own, generated: v[f] against v[e], what the model itself showed there (or was given,
+in the context). elsewhere, generated: v[f] against the model's frame of another place; `own` is memory only as far as
+it is better than this (a model that shows a grey wall for ever agrees with itself). own and elsewhere, upper_bound:
+the same of w. own, lower_bound: s[f] against s[e].
 """
-GAPS = (1, 8, 16, 32, 64, 128, 256, 512)
-"""First gap, in frames, of each bin; the last bin has no end."""
+SEEN_IN = ("context", "generated", "anywhere")
+"""Where the earlier visit lies: among the frames that were given, those that the model made, or either."""
 PAIRS_AT_ONCE = 32
+
+
+def pair_values(
+    metric: HorizonMetric,
+    video: Float[Tensor, "T 3 H W"],
+    frame: Int[np.ndarray, " P"],
+    other_video: Float[Tensor, "_ 3 _ _"],
+    other: Int[np.ndarray, " P"],
+    device: torch.device | None = None,
+) -> Float[np.ndarray, " P"]:
+    """Value of frames of a video against frames of another one, or of its own.
+
+    Args:
+        metric: any metric whose frames stand for themselves, its networks on `device`.
+        video: (T, 3, H, W) in [0, 1].
+        frame: indices of its frames.
+        other_video: of the same shape and range.
+        other: indices of its frames.
+        device: where to measure; None is that of the video.
+    """
+    parts = [np.empty(0, np.float32)]
+    for at in range(0, len(frame), PAIRS_AT_ONCE):
+        part = slice(at, at + PAIRS_AT_ONCE)
+        one, two = video[frame[part]][None], other_video[other[part]][None]
+        parts.append(metric.measure(one.to(device or one.device), two.to(device or two.device))[0].cpu().numpy())
+    return np.concatenate(parts)
+
+
+def to_averaged(metric: str, values: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """What is averaged of a metric's values: the squared error of PSNR, where identical frames, which have a capped 100
+    dB, count as 0; the values of all others.
+    """
+    return 10 ** (-np.asarray(values, np.float64) / 10) if metric == FramePSNR.name else values
+
+
+def from_averaged(metric: str, mean: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """The inverse of `to_averaged`: dB of a mean squared error, at most `MAX_PSNR`; a NaN stays one."""
+    if metric != FramePSNR.name:
+        return mean
+    return np.asarray(np.minimum(-10 * np.log10(np.maximum(mean, 10 ** (-MAX_PSNR / 10))), MAX_PSNR))
 
 
 def revisit_scores(
@@ -29,36 +78,33 @@ def revisit_scores(
     video: Float[Tensor, "T 3 H W"],
     truth: Float[Tensor, "_ 3 _ _"],
     revisits: Revisits,
-) -> dict[str, Float[np.ndarray, " P"]]:
-    """Value of each pair for each of `REFERENCES`.
+    shuffled: Int[np.ndarray, " T"],
+) -> dict[tuple[str, str], Float[np.ndarray, " P"]]:
+    """Value of each pair for each of `SIDES`.
 
     Args:
         metric: any metric whose frames stand for themselves.
         video: (T, 3, H, W) in [0, 1], the model's episode: the given frames, then those it generated.
         truth: the same shape and range.
         revisits: pairs of frames of these videos.
+        shuffled: order of the lower bound: the frames' indices, of which those of the context stay.
 
     Raises:
         ValueError: the metric compares neighbouring frames, shapes differ, or values outside [0, 1].
     """
-    if metric.temporal:
-        raise ValueError(f"{metric.name} compares neighbouring frames, so it cannot score a revisit")
+    _check(metric)
     if video.shape != truth.shape:
         raise ValueError(f"video is {tuple(video.shape)} and truth {tuple(truth.shape)}: both must be (T, 3, H, W)")
-    frame, earlier, elsewhere = (torch.from_numpy(x) for x in (revisits.frame, revisits.earlier, revisits.elsewhere))
+    frame, earlier = revisits.frame, revisits.earlier
     sides = {
-        "truth": (video, frame, truth, frame),
-        "own": (video, frame, video, earlier),
-        "own_elsewhere": (video, frame, video, elsewhere),
-        "upper_bound": (truth, frame, truth, earlier),
-        "lower_bound": (truth, frame, truth, elsewhere),
+        ("raw", "generated"): (video, frame, truth, frame),
+        ("own", "generated"): (video, frame, video, earlier),
+        ("elsewhere", "generated"): (video, frame, video, revisits.elsewhere),
+        ("own", "upper_bound"): (truth, frame, truth, earlier),
+        ("elsewhere", "upper_bound"): (truth, frame, truth, revisits.elsewhere),
+        ("own", "lower_bound"): (truth, shuffled[frame], truth, shuffled[earlier]),
     }
-    scores = {}
-    for reference, (ours, index, other, other_index) in sides.items():
-        parts = zip(index.split(PAIRS_AT_ONCE), other_index.split(PAIRS_AT_ONCE), strict=True)
-        values = [metric.measure(ours[a][None], other[b][None])[0].cpu().numpy() for a, b in parts if len(a)]
-        scores[reference] = np.concatenate(values) if values else np.empty(0, np.float32)
-    return scores
+    return {side: pair_values(metric, *sides[side]) for side in SIDES}
 
 
 class RevisitTable(NamedTuple):
@@ -66,16 +112,22 @@ class RevisitTable(NamedTuple):
 
     first_gap: Int[np.ndarray, " G"]
     """`GAPS`."""
-    mean: Float[np.ndarray, "R 2 G"]
-    """By reference, by (seen in the context, seen in the generated part), by gap; NaN without pairs."""
-    num_pairs: Int[np.ndarray, "2 G"]
+    mean: Float[np.ndarray, "S 3 G"]
+    """By `SIDES`, by `SEEN_IN`, by gap; NaN without pairs."""
+    num_pairs: Int[np.ndarray, "3 G"]
+    num_episodes: Int[np.ndarray, "3 G"]
+    """Episodes that have such a pair."""
 
 
 class RevisitConsistency(Metric):
     """Means of a per-frame metric over revisits as a function of how long ago the place was last seen.
 
-    A model that forgets is as good as its bounds up to the gap that it remembers and no better than `own_elsewhere`
-    beyond; one that drifts loses `truth` with the horizon, but keeps `own` above `own_elsewhere` at every gap.
+    The numbers are those of `mstv evaluate`: means over the frames of a bin in each episode, then over episodes; of
+    PSNR the squared error is averaged so. A model that forgets is as good as its bounds up to the gap that it remembers
+    and no better than `elsewhere` beyond; one that drifts loses `raw` with the horizon, but keeps `own` above
+    `elsewhere` at every gap.
+
+    Its states have a fixed size, so their sum over processes is defined even where one of them saw no episode.
 
     Args:
         metric: what a pair is scored with, such as FramePSNR(); its own states are not touched.
@@ -84,44 +136,63 @@ class RevisitConsistency(Metric):
     is_differentiable = False
     full_state_update = False
     total: Tensor
-    count: Tensor
+    num_pairs: Tensor
+    num_episodes: Tensor
 
     def __init__(self, metric: HorizonMetric) -> None:
         super().__init__()
-        if metric.temporal:
-            raise ValueError(f"{metric.name} compares neighbouring frames, so it cannot score a revisit")
+        _check(metric)
         self.metric = metric
-        shape = (2, len(GAPS))
-        self.add_state("total", torch.zeros(len(REFERENCES), *shape, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
+        shape = (len(SEEN_IN), len(GAPS))
+        self.add_state("total", torch.zeros(len(SIDES), *shape, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("num_pairs", torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("num_episodes", torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
 
     def card(self) -> dict[str, Any]:
         """That of the metric, with what makes a pair."""
         return self.metric.card() | {
             "name": f"revisit_{self.metric.name}",
-            "aggregation": "mean over generated frames whose pose was seen before, each against its latest earlier "
-            "visit, by gap",
-            "references": list(REFERENCES),
+            "version": self.metric.version + 1,
+            "aggregation": "over generated frames whose pose was seen before, each against its latest earlier visit: "
+            "mean by gap in each episode, then over episodes; of PSNR the squared error is averaged so",
+            "sides": [" ".join(side) for side in SIDES],
             "first_gaps": list(GAPS),
         }
 
-    def update(self, video: Float[Tensor, "T 3 H W"], truth: Float[Tensor, "_ 3 _ _"], revisits: Revisits) -> None:
-        """Add the revisits of one episode; arguments and errors as `revisit_scores`."""
+    def update(
+        self,
+        video: Float[Tensor, "T 3 H W"],
+        truth: Float[Tensor, "_ 3 _ _"],
+        revisits: Revisits,
+        shuffled: Int[np.ndarray, " T"],
+    ) -> None:
+        """Add the revisits of one whole episode; arguments and errors as `revisit_scores`."""
         latest = revisits.select(revisits.latest)
-        scores = revisit_scores(self.metric, video, truth, latest)
+        scores = revisit_scores(self.metric, video, truth, latest, shuffled)
         gap = np.searchsorted(GAPS, latest.gap, side="right") - 1
-        place = np.where(latest.in_context, 0, 1)
-        count = np.zeros((2, len(GAPS)), np.int64)
-        np.add.at(count, (place, gap), 1)
-        total = np.zeros((len(REFERENCES), 2, len(GAPS)))
-        for index, reference in enumerate(REFERENCES):
-            np.add.at(total[index], (place, gap), scores[reference])
-        self.count += torch.from_numpy(count).to(self.count)
-        self.total += torch.from_numpy(total).to(self.total)
+        places = (latest.in_context, ~latest.in_context, np.ones_like(latest.in_context))
+        for place, chosen in enumerate(places):
+            count = np.bincount(gap[chosen], minlength=len(GAPS))
+            self.num_pairs[place] += torch.from_numpy(count).to(self.num_pairs)
+            self.num_episodes[place] += torch.from_numpy(count > 0).to(self.num_episodes)
+            for index, side in enumerate(SIDES):
+                values = to_averaged(self.metric.name, scores[side])[chosen]
+                total = np.bincount(gap[chosen], values, len(GAPS)) / np.maximum(count, 1)
+                self.total[index, place] += torch.from_numpy(total).to(self.total)
 
     def compute(self) -> RevisitTable:
         """The table over the episodes of all processes."""
-        count = self.count.cpu().numpy()
+        episodes = self.num_episodes.cpu().numpy()
         mean = np.full(tuple(self.total.shape), np.nan)
-        np.divide(self.total.cpu().numpy(), count, out=mean, where=np.broadcast_to(count > 0, mean.shape))
-        return RevisitTable(np.array(GAPS), mean, count)
+        np.divide(self.total.cpu().numpy(), episodes, out=mean, where=np.broadcast_to(episodes > 0, mean.shape))
+        return RevisitTable(
+            first_gap=np.array(GAPS),
+            mean=from_averaged(self.metric.name, mean),
+            num_pairs=self.num_pairs.cpu().numpy(),
+            num_episodes=episodes,
+        )
+
+
+def _check(metric: HorizonMetric) -> None:
+    if metric.temporal:
+        raise ValueError(f"{metric.name} compares neighbouring frames, so it cannot score a revisit")

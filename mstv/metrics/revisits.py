@@ -7,7 +7,10 @@ from jaxtyping import Bool, Float, Int
 
 POSITION_TOLERANCE = 0.25
 ANGLE_TOLERANCE = 2.5
-AWAY = 8
+GAPS = (8, 16, 32, 64, 128, 256, 512)
+"""First gap, in frames since the place was last seen, of each bin; the last has no end."""
+AWAY = GAPS[0] - 1
+"""Frames in a row outside the tolerances that end a visit, so that the smallest gap is the first of `GAPS`."""
 
 
 class Revisits(NamedTuple):

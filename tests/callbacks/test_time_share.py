@@ -59,8 +59,9 @@ def test_a_resumed_training_goes_on_with_its_times(clock: list[float]) -> None:
     share.go_on()
     clock[0] += 60
     share.measured(3, 2.0)
-    share.spent_seconds = 1.0
+    share.spent_seconds, share.finishing_seconds, share.closing_seconds = 1.0, 0.5, 0.25
     resumed = TimeShare(0.05)
     resumed.load_state_dict(share.state_dict())
     assert resumed.training_seconds == 60 and resumed.budget == pytest.approx(2.0)
     assert resumed.affordable(3) == 3 and resumed.affordable(4) == 3
+    assert (resumed.finishing_seconds, resumed.closing_seconds) == (0.5, 0.25)

@@ -112,7 +112,7 @@ def test_diffusion_run_logs_long_rollouts(pipeline: Pipeline) -> None:
         videos = sorted(media.glob(f"rollout-{name}.mp4"))
         assert len(videos) == 2
         assert decode_video(videos[0]).shape == (6, 16 + 128, columns_shown * 130 - 2, 3)
-    assert json.loads((media / "rollout-0000004.json").read_text())["scored_against"] == "recorded"
+    assert json.loads((media / "rollout-0000004.json").read_text())["scored_against"] == "raw"
 
 
 def test_training_resumes_bit_identically(pipeline: Pipeline, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Revisits of an evaluation: what is scored against what, the table by gap, and what only this instrument can tell."""
 
+from itertools import product
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -17,12 +19,24 @@ from mstv.data.results import (
     revisit_rows,
     write_episode_revisits,
 )
-from mstv.data.results.revisit_scores import REVISIT
+from mstv.data.results.revisit_scores import REVISIT, Reference, SeenIn
+from mstv.data.results.scores import Series
 from mstv.errors import UserError
 from mstv.evaluation.episode import Episode
 from mstv.evaluation.episode_scoring import score_episode
 from mstv.evaluation.revisit_scoring import AWAY, GAPS, recognisable_revisits, revisit_means, score_revisits
-from mstv.metrics import FrameColour, FramePSNR, FrameSSIM, find_revisits, frame_psnr, frame_ssim
+from mstv.metrics import (
+    FrameColour,
+    FramePSNR,
+    FrameSSIM,
+    HorizonMetric,
+    RevisitConsistency,
+    find_revisits,
+    frame_psnr,
+    frame_ssim,
+    revisits,
+)
+from mstv.metrics.revisit_consistency import SEEN_IN, SIDES
 from mstv.metrics.revisits import ANGLE_TOLERANCE, POSITION_TOLERANCE
 from tests.metrics.scenes import look, swings, walk
 
@@ -76,6 +90,7 @@ def test_each_reference_is_the_named_pair_of_frames():
         ("own", "upper_bound"): (decoded[found.frame], decoded[found.earlier]),
         ("own", "lower_bound"): (decoded[order[found.frame]], decoded[order[found.earlier]]),
         ("elsewhere", "generated"): (made[found.frame], made[found.elsewhere]),
+        ("elsewhere", "upper_bound"): (decoded[found.frame], decoded[found.elsewhere]),
     }
     for metric, measure in (("psnr", frame_psnr), ("ssim", frame_ssim)):
         for (reference, series), (ours, other) in sides.items():
@@ -90,6 +105,35 @@ def test_each_reference_is_the_named_pair_of_frames():
 def test_what_is_a_revisit_is_told_as_it_is():
     assert f"within {POSITION_TOLERANCE:g} blocks and {ANGLE_TOLERANCE:g} degrees" in REVISIT
     assert f"for at least {AWAY} frames" in REVISIT
+    assert GAPS == revisits.GAPS and get_args(SeenIn) == SEEN_IN
+    assert {*SIDES} <= {*product(get_args(Reference), get_args(Series))}
+
+
+@pytest.mark.parametrize("metric", [FramePSNR(), FrameSSIM()], ids=lambda metric: metric.name)
+def test_the_metric_says_the_same(metric: HorizonMetric):
+    consistency, rows, names = RevisitConsistency(metric), [], ["a", "b", "c"]
+    for number, name in enumerate(names):
+        true, poses = walk(YAW[: len(YAW) - 10 * number], world=number)
+        episode = episode_of(noisy(true, number), true, key=name)
+        rows.append(scored(episode, poses, (metric,)))
+        order = np.arange(len(true))
+        order[CONTEXT:] = episode.shuffled(0)
+        consistency.update(episode.generated, true, find_revisits(poses, CONTEXT, seed=0), order)
+    table, means = consistency.compute(), revisit_means(pa.concat_tables(rows), names, CONTEXT)
+    assert table.num_pairs.sum() > 100
+    for number, (reference, series) in enumerate(SIDES):
+        for place, seen_in in enumerate(SEEN_IN):
+            bins = by(means, reference, series, metric=metric.name, seen_in=seen_in).gaps
+            assert [part.first_gap for part in bins] == [
+                gap for gap, count in zip(GAPS, table.num_pairs[place], strict=True) if count
+            ]
+            for part in bins:
+                gap = GAPS.index(part.first_gap)
+                assert part.value == pytest.approx(table.mean[number, place, gap], rel=1e-6)
+                assert (part.num_frames, part.num_episodes) == (
+                    table.num_pairs[place, gap],
+                    table.num_episodes[place, gap],
+                )
 
 
 def test_no_poses_no_rows():
@@ -260,7 +304,7 @@ def test_revisits_that_one_recognises_come_back_after_a_while():
         apart = np.abs(poses[:frame].astype(np.float64) - poses[frame])
         near = (apart[:, 0] <= 0.5) & (np.minimum(apart[:, 3], 360 - apart[:, 3]) <= 15)
         begin, elsewhere = frame, 0
-        while elsewhere < 8 and begin - elsewhere > 0:  # the present visit, with less than eight frames elsewhere
+        while elsewhere < AWAY and begin - elsewhere > 0:  # the present visit, with fewer frames elsewhere
             if near[begin - elsewhere - 1]:
                 begin, elsewhere = begin - elsewhere - 1, 0
             else:

@@ -13,7 +13,8 @@ from mstv.metrics import (
     frame_psnr,
     revisit_scores,
 )
-from mstv.metrics.revisit_consistency import GAPS, REFERENCES
+from mstv.metrics.revisit_consistency import SEEN_IN, SIDES
+from mstv.metrics.revisits import AWAY, GAPS
 from tests.metrics.scenes import swings, walk
 
 
@@ -104,53 +105,79 @@ def test_bad_poses_are_refused(poses, context, options, message):
         find_revisits(poses, context, **options)
 
 
+def shuffled(num_frames: int, context: int) -> np.ndarray:
+    return np.r_[:context, context + np.random.default_rng(0).permutation(num_frames - context)]
+
+
 def test_scores_are_of_the_named_frames():
     true, poses = walk(swings(10, 12, 20))
     generator = torch.Generator().manual_seed(0)
     video = (true + 0.1 * torch.randn(true.shape, generator=generator)).clamp(0, 1)
-    found = find_revisits(poses, context=10)
-    scores = revisit_scores(FramePSNR(), video, true, found)
-    assert tuple(scores) == REFERENCES
+    found, order = find_revisits(poses, context=10), shuffled(len(true), 10)
+    scores = revisit_scores(FramePSNR(), video, true, found, order)
+    assert tuple(scores) == SIDES
     assert all(len(values) == len(found.frame) > 40 for values in scores.values())
     for row in (0, 17, len(found.frame) - 1):
         frame, earlier, elsewhere = (int(column[row]) for column in found[:3])
         sides = [(video, frame, true, frame), (video, frame, video, earlier), (video, frame, video, elsewhere)]
         sides += [(true, frame, true, earlier), (true, frame, true, elsewhere)]
-        for reference, (a, i, b, j) in zip(REFERENCES, sides, strict=True):
+        sides += [(true, order[frame], true, order[earlier])]
+        for side, (a, i, b, j) in zip(SIDES, sides, strict=True):
             expected = frame_psnr(a[None, i : i + 1], b[None, j : j + 1]).item()
-            assert scores[reference][row] == pytest.approx(expected, rel=1e-5)
-    assert (scores["upper_bound"] == 100).all()  # poses are exact
+            assert scores[side][row] == pytest.approx(expected, rel=1e-5)
+    assert (scores["own", "upper_bound"] == 100).all()  # poses are exact
 
 
-def test_table_is_the_mean_by_gap_over_the_latest_pairs():
-    true, poses = walk(swings(10, 12, 20, 40))
-    video = (true * 0.9 + 0.05).clamp(0, 1)
-    found = find_revisits(poses, context=10)
-    metric = RevisitConsistency(FrameSSIM())
-    metric.update(video, true, found)
-    table = metric.compute()
-    latest = found.select(found.latest)
-    scores = revisit_scores(FrameSSIM(), video, true, latest)
-    assert table.num_pairs.sum() == len(latest.frame)
+@pytest.mark.parametrize("metric", [FramePSNR(), FrameSSIM()], ids=lambda metric: metric.name)
+def test_table_is_of_episode_means_by_gap_over_the_latest_pairs(metric):
+    table, episodes = RevisitConsistency(metric), []
+    for world in range(2):
+        true, poses = walk(swings(10, 12, 20, 40)[: 400 - 100 * world], world=world)
+        video = (true * 0.9 + 0.05 * (1 + world)).clamp(0, 1)
+        video[40:60] = true[40:60]  # some pairs are identical
+        found, order = find_revisits(poses, context=10), shuffled(len(true), 10)
+        table.update(video, true, found, order)
+        latest = found.select(found.latest)
+        episodes.append((latest, revisit_scores(metric, video, true, latest, order)))
+    result = table.compute()
+    assert result.num_pairs[2].sum() == sum(len(latest.frame) for latest, _ in episodes)
     for index, first in enumerate(GAPS):
         last = GAPS[index + 1] if index + 1 < len(GAPS) else np.inf
-        for place, given in enumerate((True, False)):
-            chosen = (latest.gap >= first) & (latest.gap < last) & (latest.in_context == given)
-            assert table.num_pairs[place, index] == chosen.sum()
-            if chosen.any():
-                np.testing.assert_allclose(table.mean[1, place, index], scores["own"][chosen].mean(), rtol=1e-5)
-            else:
-                assert np.isnan(table.mean[:, place, index]).all()
-    assert (table.num_pairs > 0).sum() >= 4
-    assert metric.card()["name"] == "revisit_ssim"
+        for place, seen_in in enumerate(SEEN_IN):
+            for number, side in enumerate(SIDES):
+                means, count = [], 0
+                for latest, scores in episodes:
+                    chosen = (latest.gap >= first) & (latest.gap < last)
+                    if seen_in != "anywhere":
+                        chosen &= latest.in_context == (seen_in == "context")
+                    count += chosen.sum()
+                    if chosen.any():
+                        values = scores[side][chosen].astype(np.float64)
+                        means.append((10 ** (-values / 10) if metric.name == "psnr" else values).mean())
+                assert result.num_pairs[place, index] == count and result.num_episodes[place, index] == len(means)
+                found_mean = result.mean[number, place, index]
+                if not means:
+                    assert np.isnan(found_mean)
+                    continue
+                expected = -10 * np.log10(np.mean(means)) if metric.name == "psnr" else np.mean(means)
+                np.testing.assert_allclose(found_mean, expected, rtol=1e-6)
+    assert (result.num_pairs > 0).sum() >= 6
+    assert table.card()["name"] == f"revisit_{metric.name}"
 
 
 def test_episodes_without_revisits_and_metrics_of_motion():
     true, poses = walk(np.arange(12) * 3)
     metric = RevisitConsistency(FramePSNR())
-    metric.update(true, true, find_revisits(poses, context=2))
+    metric.update(true, true, find_revisits(poses, context=2), np.arange(12))
     assert np.isnan(metric.compute().mean).all()
     with pytest.raises(ValueError, match="neighbouring frames"):
         RevisitConsistency(FrameFrozen())
     with pytest.raises(ValueError, match="neighbouring frames"):
-        revisit_scores(FrameFrozen(), true, true, find_revisits(poses, context=2))
+        revisit_scores(FrameFrozen(), true, true, find_revisits(poses, context=2), np.arange(12))
+
+
+def test_the_smallest_gap_is_the_first_bin():
+    yaw = [0.0] + [90.0] * AWAY + [0.0]
+    found = find_revisits(poses_of(yaw), context=1)
+    assert found.gap.min() == GAPS[0] == 8
+    assert not len(find_revisits(poses_of([0.0] + [90.0] * (AWAY - 1) + [0.0]), context=1).frame)
