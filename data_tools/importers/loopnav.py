@@ -7,7 +7,10 @@ Quirks:
 - An entry's action produced its frame, so nothing moves. Its keys come in any order.
 - `camera` is (yaw, pitch), the other way round than elsewhere.
 - Idle ticks emit no frame, so time between frames is not uniform; `frame_count` must grow, though it begins late.
-- `goal`, where the walker is heading or null, is not part of an episode and is left out.
+- `goal`, where the walker is heading or null, is not part of an episode. It tells where the way back begins, which is
+  kept in `source.settings.return_frame`: the first frame, counted from the file's start, of the last goal, if that lies
+  where the walk began (within 2 blocks, heights aside) and another goal came before. A walk that was broken off has
+  none.
 - Where a walk is there as avi and as mp4, the avi is taken, as recorded.
 
 Mapping: radians -> degrees, floats: poses, camera_pitch, camera_yaw. Signs are kept: they are those of the bot that
@@ -19,7 +22,9 @@ World: the place, in both kinds of walk and all ranges, since all walks of a pla
 
 import argparse
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +40,8 @@ SPEC = ActionSpec(
     names=(*_BUTTONS, "camera_pitch", "camera_yaw"),
     units=("0/1",) * len(_BUTTONS) + ("degrees",) * 2,
 )
+HOME_BLOCKS = 2.0
+"""How far from its first place a walk's last goal may lie: walkers are sent to within a block of it."""
 
 
 def find(folder: Path, leave_out: Path) -> list[Recording]:
@@ -55,6 +62,7 @@ def read(recording: Recording) -> Track:
     entries = parse_json(read_text(path), path)
     if not isinstance(entries, list):
         raise bad(path, "is no list of frames")
+    goals = []
     actions = np.zeros((len(entries), SPEC.size), np.float32)
     poses = np.zeros((len(entries), 5), np.float32)
     last = -1
@@ -67,10 +75,31 @@ def read(recording: Recording) -> Track:
         poses[row, :3] = [number(entry, axis, where) for axis in "xyz"]
         poses[row, 3:] = [math.degrees(number(entry, name, where)) for name in ("yaw", "pitch")]
         actions[row, :-2] = [integer(entry, f"action.{name}", where, 0, 1) for name in _BUTTONS]
+        goals.append(entry.get("goal"))
         turn = dict(zip(("yaw", "pitch"), items(entry, "action.camera", where, int | float, 2), strict=True))
         where = f"{where}: field action.camera"
         actions[row, -2:] = [math.degrees(number(turn, name, where)) for name in ("pitch", "yaw")]
-    return Track(SPEC, actions, poses)
+    way_back = return_frame(goals, poses)
+    return Track(SPEC, actions, poses, settings={} if way_back is None else {"return_frame": way_back})
+
+
+def return_frame(goals: Sequence[Any], poses: np.ndarray) -> int | None:
+    """The frame from which a walk heads for where it began, as its last goal; None where the goals do not tell.
+
+    Args:
+        goals: of each frame: an object with x and z, or null where the walker is heading nowhere.
+        poses: (T, 5), in blocks and degrees.
+    """
+    places = [(goal.get("x"), goal.get("z")) if isinstance(goal, dict) else None for goal in goals]
+    known = [frame for frame, place in enumerate(places) if place is not None]
+    others = [frame for frame in known if places[frame] != places[known[-1]]]
+    if not others:
+        return None
+    x, z = places[known[-1]] or (None, None)
+    if not isinstance(x, int | float) or not isinstance(z, int | float):
+        return None
+    away = math.hypot(x - float(poses[0, 0]), z - float(poses[0, 2]))
+    return next(frame for frame in known if frame > others[-1]) if away <= HOME_BLOCKS else None
 
 
 FORMAT = Format("loopnav", find, read)

@@ -205,7 +205,7 @@ def _episodes(store: LatentStore, arguments: argparse.Namespace, settings: Setti
         )
     if settings.protocol:
         for key in keys:
-            settings.protocol.check_episode(key, store.num_frames(key), store.record(key).episode.source.policy)
+            settings.protocol.check_episode(key, store.num_frames(key), store.record(key).episode.source)
     shortest = min(keys, key=store.num_frames)
     if (recorded := store.num_frames(shortest)) < settings.context_frames:
         raise UserError(f"--context {settings.context_frames}: episode {shortest} has {recorded} frames: give less")

@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from mstv.data.schema import Source
 from mstv.errors import UserError
 
 CONTEXT_FRAMES, END_FRAME = 256, 1024
@@ -22,6 +23,8 @@ class Protocol:
         end_frame: one past the last frame that is generated and scored; every episode must be that long.
         about: where it comes from and what it asks.
         policy: the walk that it needs, a name of `mstv-data record --policy`; None takes any walk.
+        way_back: whether recordings of any origin will do that are known to be on the way back from the last frame of
+            the context on.
     """
 
     name: str
@@ -30,6 +33,7 @@ class Protocol:
     end_frame: int
     about: str
     policy: str | None = None
+    way_back: bool = False
 
     def check_plan(self, context_frames: int) -> None:
         """Raise UserError unless a plan that needs so many frames of context can be evaluated."""
@@ -41,8 +45,8 @@ class Protocol:
                 f"{context_frames}, so it cannot be evaluated by it: {fix}, or train with a plan of smaller windows"
             )
 
-    def check_episode(self, key: str, num_frames: int, policy: str | None) -> None:
-        """Raise UserError unless an episode of so many frames, recorded with `policy`, can be evaluated."""
+    def check_episode(self, key: str, num_frames: int, source: Source) -> None:
+        """Raise UserError unless an episode of so many frames, which comes from `source`, can be evaluated."""
         walk = self.policy or "loopwalk"
         fix = f"record some with mstv-data record --policy {walk} --frames {self.end_frame}, or choose another protocol"
         if num_frames < self.end_frame:
@@ -50,11 +54,30 @@ class Protocol:
                 f"--protocol {self.name}: needs episodes of at least {self.end_frame} frames, {key} has {num_frames}: "
                 + fix
             )
-        if self.policy not in (None, policy):
+        if self.policy in (None, source.policy):
+            return
+        if not self.way_back or source.policy is not None:
             raise UserError(
                 f"--protocol {self.name}: needs walks of the policy {self.policy}, {key} was recorded with "
-                f"{policy or 'none that is known'}: {fix}"
+                f"{source.policy or 'none that is known'}: {fix}"
             )
+        turns = return_frame(source)
+        if turns is None or not 0 < turns <= self.context_frames:
+            raise UserError(
+                f"--protocol {self.name}: needs walks of the policy {self.policy}, or such as are on their way back "
+                f"from a frame up to {self.context_frames} on; of {key} "
+                + ("no way back is known" if turns is None else f"the way back begins at frame {turns}")
+                + ": give settings of your own, --context, --end and --protocol NAME"
+                + (", or import LoopNav walks again with this version" if turns is None else "")
+            )
+
+
+def return_frame(source: Source) -> int | None:
+    """Frame of an imported episode from which it is on its way back, as far as the importer could tell; it may lie
+    before the episode, at or below 0.
+    """
+    known = source.settings.get("return_frame")
+    return int(known) - source.first_frame if known is not None else None
 
 
 PROTOCOLS = {
@@ -70,6 +93,7 @@ PROTOCOLS = {
             384,
             "as LoopNav asks: the walker explores during the context, and is scored on the way back",
             policy="explore-return",
+            way_back=True,
         ),
         Protocol(
             "look-back",
@@ -151,6 +175,7 @@ def protocols_help() -> str:
     for protocol in PROTOCOLS.values():
         needs = f"episodes of {protocol.end_frame} frames"
         needs += f", policy {protocol.policy}" if protocol.policy else ", any walk"
+        needs += f", or a way back from frame {protocol.context_frames} or before" if protocol.way_back else ""
         span = f"--context {protocol.context_frames} --end {protocol.end_frame}"
         lines += [f"  {protocol.name:15} {span}; needs {needs}", f"  {'':15} {protocol.about}"]
     return "protocols by name:\n" + "\n".join(lines) + "\n"

@@ -10,6 +10,7 @@ from data_tools.cli import main as mstv_data
 from mstv.cli.main import main
 from mstv.data.latent_shards import LatentStore
 from mstv.data.results import read_revisit_scores, read_run
+from mstv.data.schema import Source
 from mstv.evaluation.protocols import PROTOCOLS
 from tests.cli.conftest import Pipeline
 
@@ -84,4 +85,4 @@ def test_their_walks_are_recorded_by_name(policy, tmp_path):
     (path,) = tmp_path.glob("blockworld-*.json")
     content = json.loads(path.read_text())
     assert content["source"]["policy"] == policy
-    protocol.check_episode(content["key"], content["num_frames"], policy)
+    protocol.check_episode(content["key"], content["num_frames"], Source(**content["source"]))

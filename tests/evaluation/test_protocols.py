@@ -3,6 +3,7 @@
 import pytest
 
 from data_tools.policies import EXPLORE_FRAMES, LOOK_BACK_GAPS, LOOK_FRAMES, POLICIES
+from mstv.data.schema import Source
 from mstv.errors import UserError
 from mstv.evaluation.protocols import PROTOCOLS, protocols_help, settings_of
 from mstv.evaluation.revisit_scoring import GAPS
@@ -76,15 +77,39 @@ def test_other_names_are_labels_of_own_settings():
 
 
 def test_episodes_that_do_not_fit_are_told():
+    def source(policy):
+        return Source(engine="blockworld", world="w", policy=policy)
+
     look_back = PROTOCOLS["look-back"]
-    look_back.check_episode("walk-1", 800, "look-back")
+    look_back.check_episode("walk-1", 800, source("look-back"))
     with pytest.raises(UserError, match=r"at least 800 frames, walk-1 has 799: record .*--frames 800"):
-        look_back.check_episode("walk-1", 799, "look-back")
+        look_back.check_episode("walk-1", 799, source("look-back"))
     with pytest.raises(UserError, match=r"needs walks of the policy look-back, walk-1 was recorded with loopwalk"):
-        look_back.check_episode("walk-1", 1024, "loopwalk")
+        look_back.check_episode("walk-1", 1024, source("loopwalk"))
     with pytest.raises(UserError, match=r"recorded with none that is known"):
-        look_back.check_episode("walk-1", 1024, None)
-    PROTOCOLS["millivid"].check_episode("walk-1", 1024, None)
+        look_back.check_episode("walk-1", 1024, source(None))
+    PROTOCOLS["millivid"].check_episode("walk-1", 1024, source(None))
+
+
+def test_imported_walks_are_taken_where_their_way_back_is_known():
+    def imported(first_frame=0, **settings):
+        return Source(engine="loopnav", world="loopnav-plains", first_frame=first_frame, settings=settings)
+
+    explore = PROTOCOLS["explore-return"]
+    for source in (imported(return_frame=256), imported(return_frame=180), imported(1024, return_frame=1200)):
+        explore.check_episode("walk-1", 384, source)
+    own = "give settings of your own, --context, --end and --protocol NAME"
+    for source, what in (
+        (imported(), f"no way back is known: {own}, or import LoopNav walks again"),
+        (imported(return_frame=257), f"the way back begins at frame 257: {own}$"),
+        (imported(1024, return_frame=700), "the way back begins at frame -324:"),  # all of it is
+    ):
+        with pytest.raises(UserError, match=f"up to 256 on; of walk-1 {what}"):
+            explore.check_episode("walk-1", 384, source)
+    with pytest.raises(UserError, match=r"at least 384 frames, walk-1 has 383"):
+        explore.check_episode("walk-1", 383, imported(return_frame=180))
+    with pytest.raises(UserError, match=r"policy look-back, walk-1 was recorded with none that is known: record"):
+        PROTOCOLS["look-back"].check_episode("walk-1", 800, imported(return_frame=180))
 
 
 def test_the_help_names_every_protocol_and_what_it_needs():

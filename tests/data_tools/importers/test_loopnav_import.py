@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.data_tools.importers.foreign_sets import imported, loopnav
+from mstv.evaluation.protocols import return_frame
+from tests.data_tools.importers.foreign_sets import imported, loopnav, loopnav_entry
 
 BUTTONS = ("forward", "back", "left", "right", "jump", "sprint", "sneak")
 
@@ -54,3 +56,31 @@ def test_entries_out_of_order_are_refused(tmp_path: Path, capsys: pytest.Capture
     with pytest.raises(AssertionError):
         imported("loopnav", tmp_path / "in", tmp_path / "raw")
     assert "a.json: entry 4: field frame_count is 23 after 24" in capsys.readouterr().err
+
+
+def walk(*goals: tuple[float, float] | None, frames: int = 20) -> list[dict[str, Any]]:
+    """Entries that begin at x = 0, z = 0: so many frames of each goal."""
+    places = [goal and {"x": goal[0], "y": 70, "z": goal[1]} for goal in goals for _ in range(frames)]
+    return [loopnav_entry(i, goal=place) for i, place in enumerate(places)]
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        (walk(None, (30, 4), (0.5, -0.5), None), 40),
+        (walk(None, (30, 4), None, (0.5, -0.5)), 60),
+        (walk((30, 4), (9, 25), (0.5, -0.5)), 40),
+        (walk((30, 4), (9, 25), None), None),  # broken off before it turned back
+        (walk(None, (0.5, -0.5)), None),  # never left
+        (walk(None, None), None),
+        ([loopnav_entry(i, goal="home") for i in range(40)], None),
+        ([{k: v for k, v in loopnav_entry(i).items() if k != "goal"} for i in range(40)], None),
+    ],
+)
+def test_the_goals_tell_where_the_way_back_begins(
+    tmp_path: Path, entries: list[dict[str, Any]], expected: int | None
+) -> None:
+    loopnav(tmp_path / "in", "ABA/plains/15/a", entries)
+    (episode,) = imported("loopnav", tmp_path / "in", tmp_path / "raw").values()
+    assert episode.record.source.settings.get("return_frame") == expected
+    assert return_frame(episode.record.source) == expected
