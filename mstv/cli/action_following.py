@@ -7,14 +7,20 @@ from pathlib import Path
 
 from mstv.cli.checkpoints import resolve_checkpoint
 from mstv.cli.rollout_job import RolloutJob
-from mstv.cli.scoring import episode_of
-from mstv.data.results import CARD, SUMMARY, Card, Summary
-from mstv.data.results.actions import write_actions
+from mstv.data.results import CARD, SUMMARY, Card, Summary, note_action_following
+from mstv.data.results.actions import (
+    ACTION_FOLLOWING,
+    read_action_sums,
+    remove_action_sums,
+    write_action_sums,
+    write_actions,
+)
 from mstv.errors import UserError
-from mstv.evaluation.action_following import Sums, action_summary, episode_rows, score_actions
+from mstv.evaluation.action_following import VERSION, action_note, action_summary, episode_rows, score_actions
+from mstv.evaluation.episode import Episode
 from mstv.inverse_dynamics.inverse_dynamics import InverseDynamics
 from mstv.inverse_dynamics.module import load_inverse_dynamics
-from mstv.progress import progress
+from mstv.metrics.action_agreement import ActionAgreement
 
 
 @dataclass(frozen=True)
@@ -23,11 +29,13 @@ class ActionFollowing:
 
     Attributes:
         sha256: of the model's weights.
+        there: whether the evaluation had the scores by this model when the command began.
     """
 
     job: RolloutJob
     model: InverseDynamics
     sha256: str
+    there: bool
 
     @staticmethod
     def begin(job: RolloutJob, run: Path) -> ActionFollowing:
@@ -54,24 +62,46 @@ class ActionFollowing:
                 f"--inverse-dynamics {run}: tells {ours}, the episodes have {spec.kind} {', '.join(spec.names)}: "
                 "train one on the frames that the latents were made from"
             )
-        return ActionFollowing(job, model.to(job.runtime.device), sha256)
+        return ActionFollowing(job, model.to(job.runtime.device), sha256, _told(job, model, sha256))
 
-    def measure(self) -> None:
-        """Write `actions.parquet`, and the summary's and the card's part, unless this model's are there."""
-        folder = self.job.folder
-        card, summary = Card.read(folder / CARD), Summary.read(folder / SUMMARY)
-        if summary.actions is not None and summary.actions.inverse_dynamics_sha256 == self.sha256:
+    def lacks(self, key: str) -> bool:
+        """Whether an episode's actions are not told yet."""
+        return not self.there and not read_action_sums(self.job.folder, key, self._instrument)
+
+    def score(self, episode: Episode) -> None:
+        """Tell the actions of an episode, and keep what it adds to the scores."""
+        actions = self.job.store.actions(episode.key)
+        assert actions is not None, "the kind of actions was compared"
+        sums = score_actions(self.model, episode, actions, self.job.card.seed)
+        write_action_sums(self.job.folder, episode.key, self._instrument, sums)
+
+    def finish(self) -> None:
+        """Write `actions.parquet`, and the card's and the summary's part, from what all episodes add."""
+        folder, note = self.job.folder, action_note(self.model, self.sha256)
+        if self.there:  # a card of an earlier version has no note
+            note_action_following(folder, note, self.sha256)
             return
-        episodes: dict[str, Sums] = {}
-        with progress("episodes") as bar:
-            task = bar.add_task("telling actions", total=card.num_episodes)
-            for key in card.episodes:
-                actions = self.job.store.actions(key)
-                assert actions is not None, "the kind of actions was compared"
-                episodes[key] = score_actions(self.model, episode_of(self.job, key), actions, card.seed)
-                bar.advance(task)
+        episodes = {key: read_action_sums(folder, key, self._instrument) for key in self.job.card.episodes}
         write_actions(folder, episode_rows(self.model, episodes))
-        card.model_copy(update={"inverse_dynamics_sha256": self.sha256}).write(folder / CARD)
-        # Last: with it, the actions are known to be there.
+        note_action_following(folder, note, self.sha256)
+        # After these: with it, the actions are known to be there.
         found = action_summary(self.model, self.sha256, list(episodes.values()))
-        summary.model_copy(update={"actions": found}).write(folder / SUMMARY)
+        Summary.read(folder / SUMMARY).model_copy(update={"actions": found}).write(folder / SUMMARY)
+        remove_action_sums(folder)
+
+    @property
+    def _instrument(self) -> str:
+        """Of what sums are made by: those of another model or version are not these."""
+        return f"{VERSION}-{ActionAgreement.version}-{self.sha256}"
+
+
+def _told(job: RolloutJob, model: InverseDynamics, sha256: str) -> bool:
+    """Whether the evaluation has the scores by this model, and by this definition."""
+    path = job.folder / SUMMARY
+    actions = Summary.read(path).actions if path.is_file() else None
+    if actions is None or actions.inverse_dynamics_sha256 != sha256:
+        return False
+    notes = {note.name: note for note in Card.read(job.folder / CARD).metrics}
+    before = notes.get(ACTION_FOLLOWING)
+    # Cards of an earlier version have no note of the first definition.
+    return VERSION == 1 if before is None else not before.differences(action_note(model, sha256))

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from mstv.cli import rollout
 
 if TYPE_CHECKING:
-    from mstv.cli.action_following import ActionFollowing
     from mstv.cli.rollout_job import RolloutJob
 
 
@@ -50,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Generate what is missing, score what is not scored, and write the table, the files and the plot."""
+    from mstv.cli.action_following import ActionFollowing
     from mstv.cli.generation import roll_out
     from mstv.cli.level_videos import write_level_videos
     from mstv.cli.rollout_preparation import prepared
@@ -60,8 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
     rank = Rank.of_environment()
     loaded = load_metrics(arguments.metrics, arguments.weights) if arguments.metrics else None
     with prepared(arguments, scored=True) as job, living(job.folder, rank):
-        scoring = Scoring.begin(job, loaded, arguments.weights)
-        following = _following(job, arguments.inverse_dynamics) if arguments.inverse_dynamics else None
+        following = ActionFollowing.begin(job, arguments.inverse_dynamics) if arguments.inverse_dynamics else None
+        scoring = Scoring.begin(job, loaded, arguments.weights, following)
         fresh = rank.count == 1 and not any(job.latents_path(key).is_file() for key in job.card.episodes)
         started = time.monotonic()
         roll_out(job)
@@ -75,20 +75,12 @@ def run(arguments: argparse.Namespace) -> int:
             return 0
         scoring.wait_for_others(rank)
         scoring.finish(seconds)
-        if following:
-            following.measure()
         _write_revisits(job)
         _draw(job.folder, anew=not scoring.there)
     _print_tables(arguments.run, job.card.protocol)
     _track(arguments.run, job.card.protocol, arguments.wandb)
     print(f"{job.folder}{': already there' if scoring.there else ''}")
     return 0
-
-
-def _following(job: RolloutJob, model: Path) -> ActionFollowing:
-    from mstv.cli.action_following import ActionFollowing
-
-    return ActionFollowing.begin(job, model)
 
 
 def _write_revisits(job: RolloutJob) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from mstv.cli.action_following import ActionFollowing
 from mstv.cli.rollout_job import RolloutJob
 from mstv.cli.runtime import Rank
 from mstv.cli.signs_of_life import wait_for
@@ -29,6 +30,7 @@ from mstv.data.results import (
     read_episode_revisits,
     read_episode_scores,
     read_features,
+    scored_metrics,
     summarise,
     summarised_metrics,
     write_distances,
@@ -36,13 +38,14 @@ from mstv.data.results import (
     write_episode_scores,
     write_features,
 )
+from mstv.data.results.actions import ACTION_FOLLOWING
 from mstv.data.shards import read_episode_frames
 from mstv.errors import UserError
 from mstv.evaluation.distances import distances, episode_features
 from mstv.evaluation.episode import Episode
 from mstv.evaluation.episode_scoring import score_episode
 from mstv.evaluation.metric_set import CLIP, MIN_SIDE, WEIGHTS, MetricSet, default_metrics, load_metric, metric_set
-from mstv.evaluation.revisit_scoring import revisit_means, score_revisits
+from mstv.evaluation.revisit_scoring import OF_PLACES, revisit_means, revisit_note, score_revisits
 from mstv.metrics import Features, HorizonMetric, MetricUnavailable
 from mstv.progress import progress
 
@@ -73,42 +76,49 @@ class Scoring:
 
     Attributes:
         metrics: that the finished evaluation will have and now lacks.
-        there: whether it was finished when the command began.
+        following: how well rollouts follow their actions, where it is wanted.
+        there: whether the metrics were finished when the command began.
     """
 
     job: RolloutJob
     metrics: MetricSet
+    following: ActionFollowing | None
     there: bool
 
     @staticmethod
-    def begin(job: RolloutJob, loaded: Loaded | None, weights: Path | None) -> Scoring:
+    def begin(
+        job: RolloutJob, loaded: Loaded | None, weights: Path | None, following: ActionFollowing | None = None
+    ) -> Scoring:
         """Settle the metrics and write them into the card.
 
         Args:
             job: the rollout.
             loaded: the metrics that were asked for; None takes those of the card, or the default.
             weights: folder of public weights.
+            following: the model that is to tell actions, if one is.
 
         Raises:
             UserError: a metric has no meaning for these frames or episodes, or is there by another definition.
         """
-        named = [note.name for note in Card.read(job.folder / CARD).metrics]
+        named = scored_metrics(Card.read(job.folder / CARD))
         finished = summarised_metrics(job.folder)
         if loaded is None and named and finished.issuperset(named):
-            return Scoring(job, MetricSet((), ()), there=True)
+            return Scoring(job, MetricSet((), ()), following, there=True)
         if loaded is None:
             loaded = load_metrics(named or default_metrics(), weights)
         names = [name for name, _ in loaded]
         _check(job.card, names)
         span = job.card.end_frame - job.card.context_frames
         metrics = metric_set(loaded, [horizon for horizon in sorted({*SUMMARY_HORIZONS, span}) if horizon <= span])
-        declare_metrics(
-            job.folder,
-            [MetricNote(name=card["name"], aggregation=card["aggregation"], definition=card) for card in metrics.cards],
-        )
+        notes = [
+            MetricNote(name=card["name"], aggregation=card["aggregation"], definition=card) for card in metrics.cards
+        ]
+        if any(isinstance(metric, OF_PLACES) for metric in metrics.frame):
+            notes.append(revisit_note())
+        declare_metrics(job.folder, notes)
         lacking = set(names) - merged_metrics(job.folder)
         there = finished.issuperset(names)
-        return Scoring(job, metrics.only(lacking).to(_device(job)), there)
+        return Scoring(job, metrics.only(lacking).to(_device(job)), following, there)
 
     def score_own(self) -> None:
         """Score this process's episodes, as far as they are not."""
@@ -119,7 +129,7 @@ class Scoring:
         with progress("episodes") as bar:
             task = bar.add_task("scoring", total=len(self.job.keys), completed=len(self.job.keys) - len(left))
             for key in left:
-                self._score(key, self.metrics.only(lacking[key]))
+                self._score(key, lacking[key])
                 bar.advance(task)
 
     def wait_for_others(self, rank: Rank) -> None:
@@ -147,8 +157,12 @@ class Scoring:
         Args:
             seconds: wall clock of the whole rollout, if it was measured.
         """
-        if self.there:
-            return
+        if not self.there:
+            self._finish_metrics(seconds)
+        if self.following:
+            self.following.finish()
+
+    def _finish_metrics(self, seconds: float | None) -> None:
         folder, episodes = self.job.folder, self.job.card.episodes
         card = Card.read(folder / CARD)
         revisits = merge_revisit_scores(folder, episodes, [note.name for note in card.metrics])
@@ -163,11 +177,14 @@ class Scoring:
 
     def _lacking(self, key: str) -> set[str]:
         names = {card["name"] for card in self.metrics.cards}
-        return names - episode_metrics(self.job.folder, key) if names else set()
+        lacking = names - episode_metrics(self.job.folder, key) if names else set()
+        return lacking | {ACTION_FOLLOWING} if self.following and self.following.lacks(key) else lacking
 
-    def _score(self, key: str, metrics: MetricSet) -> None:
+    def _score(self, key: str, lacking: set[str]) -> None:
         job, seed, device = self.job, self.job.card.seed, _device(self.job)
-        episode = episode_of(job, key)
+        episode, metrics = episode_of(job, key), self.metrics.only(lacking)
+        if self.following and ACTION_FOLLOWING in lacking:
+            self.following.score(episode)
         if metrics.distances:
             known = read_features(job.folder, key)
             write_features(job.folder, key, known | episode_features(episode, metrics.distances, seed, device))

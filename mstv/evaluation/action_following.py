@@ -7,16 +7,25 @@ import pyarrow as pa
 import torch
 from jaxtyping import Float, Shaped
 
-from mstv.data.results import SUMMARY_HORIZONS, WindowMean
-from mstv.data.results.actions import ACTION_SCORES, ActionScore, ActionSeries, ActionSummary, action_rows
+from mstv.data.results import SUMMARY_HORIZONS, MetricNote, WindowMean
+from mstv.data.results.actions import (
+    ACTION_FOLLOWING,
+    ACTION_SCORES,
+    ACTION_STATISTIC,
+    ActionScore,
+    ActionSeries,
+    ActionSummary,
+    ActionSums,
+    action_rows,
+)
 from mstv.evaluation.episode import Episode
 from mstv.inverse_dynamics.inverse_dynamics import InverseDynamics
 from mstv.inverse_dynamics.module import predict_actions
 from mstv.metrics.action_agreement import ActionAgreement, Score
 
+VERSION = 1
+"""Grows when the same rollouts would get other scores by the same model; `ActionAgreement` has a version of its own."""
 RESAMPLES = 1000
-Sums = dict[ActionSeries, Float[np.ndarray, "N S"]]
-"""What each generated frame adds to the sums of `ActionAgreement`, by series."""
 
 
 def agreement_of(model: InverseDynamics) -> ActionAgreement:
@@ -24,9 +33,30 @@ def agreement_of(model: InverseDynamics) -> ActionAgreement:
     return ActionAgreement(model.actions.names, model.actions.binary)
 
 
+def action_note(model: InverseDynamics, sha256: str) -> MetricNote:
+    """What defines the scores: how they are computed, and the model that tells actions.
+
+    The model stands apart from what makes a version: evaluations by different models may share a page, where they have
+    tables of their own.
+
+    Args:
+        model: that tells the actions.
+        sha256: of its weights.
+    """
+    agreement = agreement_of(model).card()
+    definition = agreement | {
+        "name": ACTION_FOLLOWING,
+        "version": VERSION,
+        "agreement_version": agreement["version"],
+        "aggregation": ACTION_STATISTIC,
+        "inverse_dynamics": {"sha256": sha256, "clip_frames": model.clip_frames},
+    }
+    return MetricNote(name=ACTION_FOLLOWING, aggregation=ACTION_STATISTIC, definition=definition)
+
+
 def score_actions(
     model: InverseDynamics, episode: Episode, actions: Shaped[np.ndarray, "T *columns"], seed: int
-) -> Sums:
+) -> ActionSums:
     """Tell the actions of an episode's generated frames, and of its truth.
 
     Args:
@@ -47,7 +77,7 @@ def score_actions(
     return {name: agreement.frame_sums(predict_actions(model, video, start), true) for name, video in videos.items()}
 
 
-def episode_rows(model: InverseDynamics, episodes: dict[str, Sums]) -> pa.Table:
+def episode_rows(model: InverseDynamics, episodes: dict[str, ActionSums]) -> pa.Table:
     """Scores of each episode over all its frames, as `ACTION_SCORES`."""
     agreement = agreement_of(model)
     tables = [ACTION_SCORES.empty_table()]
@@ -58,7 +88,7 @@ def episode_rows(model: InverseDynamics, episodes: dict[str, Sums]) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def action_summary(model: InverseDynamics, sha256: str, episodes: Sequence[Sums], seed: int = 0) -> ActionSummary:
+def action_summary(model: InverseDynamics, sha256: str, episodes: Sequence[ActionSums], seed: int = 0) -> ActionSummary:
     """Scores over the frames of all episodes, at the horizons of every metric and over all.
 
     Args:

@@ -7,7 +7,7 @@ those of `mstv.data.revisits.Tolerance` (0.5 blocks, 15 degrees), where it is en
 """
 
 from collections.abc import Sequence
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -20,8 +20,11 @@ from mstv.data.results import (
     MIN_GAP,
     REVISIT_GAPS,
     REVISIT_SCORES,
+    REVISIT_STATISTIC,
+    REVISITS,
     GapMean,
     GroundTruth,
+    MetricNote,
     Reference,
     RevisitMeans,
     Revisits,
@@ -43,12 +46,38 @@ from mstv.metrics import (
     find_revisits,
 )
 from mstv.metrics.revisit_consistency import from_averaged, pair_values, to_averaged
-from mstv.metrics.revisits import AWAY
+from mstv.metrics.revisits import ANGLE_TOLERANCE, AWAY, POSITION_TOLERANCE
 
+VERSION = 1
+"""Grows when the same videos would get other scores of revisits."""
 GAPS = REVISIT_GAPS
 """First gap, in frames since the place was last seen, of each bin; the last has no end."""
 OF_PLACES = (FramePSNR, FrameSSIM, FrameLPIPS, FrameDINO, FrameKeypoints)
 """Metrics that tell whether two frames show the same; those of drift do not."""
+
+
+def revisit_note() -> MetricNote:
+    """What defines the scores of revisits, of whatever metric: which frames are revisits, of what, and their bins.
+
+    A metric itself has its own note.
+    """
+    definition: dict[str, Any] = {
+        "name": REVISITS,
+        "version": VERSION,
+        "unit": "that of each metric",
+        "better": "as each metric",
+        "aggregation": REVISIT_STATISTIC,
+        "resize": "none",
+        "source": "mstv",
+        "position_tolerance_blocks": POSITION_TOLERANCE,
+        "angle_tolerance_degrees": ANGLE_TOLERANCE,
+        "away_frames": AWAY,
+        "visit": "the latest earlier one, of its frames that with the nearest pose",
+        "first_gaps": list(GAPS),
+        "references": list(get_args(Reference)),
+        "seen_in": list(get_args(SeenIn)),
+    }
+    return MetricNote(name=REVISITS, aggregation=REVISIT_STATISTIC, definition=definition)
 
 
 def score_revisits(

@@ -1,7 +1,7 @@
 """How well predicted actions agree with the true ones: accuracy, F1, absolute error, correlation."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -28,6 +28,8 @@ class ActionAgreement(Metric):
         binary: which columns are binary; None for ids.
     """
 
+    version: ClassVar[int] = 1
+
     is_differentiable = False
     higher_is_better = True
     full_state_update = False
@@ -42,6 +44,22 @@ class ActionAgreement(Metric):
         count = len(names)
         size = count**2 if binary is None else 4 * sum(binary) + MOMENTS * (count - sum(binary))
         self.add_state("sums", torch.zeros(size, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def card(self) -> dict[str, Any]:
+        """What defines the scores, as a plain dict that JSON can hold."""
+        return {
+            "name": "action_agreement",
+            "version": self.version,
+            "unit": "share, in [0, 1]; correlation in [-1, 1]; mae in the column's unit",
+            "better": "higher; mae: lower",
+            "aggregation": "of all frames together: sums over frames, from which each score follows",
+            "resize": "none",
+            "source": "accuracy and F1 of the confusion matrix, mean absolute error, Pearson's correlation",
+            "kind": "vector" if self.binary is not None else "discrete",
+            "names": list(self.names),
+            "binary": None if self.binary is None else self.binary.tolist(),
+            "binary_from": 0.5,
+        }
 
     def frame_sums(
         self, predicted: Shaped[np.ndarray, "T *columns"], true: Shaped[np.ndarray, "_ ..."]

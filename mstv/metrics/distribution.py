@@ -14,6 +14,11 @@ from mstv.metrics.frechet import frechet_distance, mean_and_covariance
 from mstv.metrics.pairs import check_pair
 
 FRAMES_AT_ONCE = 16
+INTERVAL = (
+    "none: the estimate lies far above the distance of the distributions, by more than it varies from set to set of "
+    "episodes; a bootstrap, which repeats episodes, lies higher still"
+)
+"""Why a distance has no interval."""
 
 
 class DistanceCurve(NamedTuple):
@@ -80,6 +85,7 @@ class FrechetMetric(Metric):
             "horizons": list(self.horizons),
             "backbone": self.features.name,
             "weights": self.features.file.card() if self.features.file else None,
+            "interval": INTERVAL,
         }
 
     @torch.no_grad()

@@ -80,5 +80,10 @@ class FrameFrozen(HorizonMetric):
         return frozen(prediction, target).float()
 
     def definition(self) -> dict[str, Any]:
-        """Window and thresholds."""
-        return {"window_steps": WINDOW, "share_of_true_change": SHARE, "true_change_at_least": STILL}
+        """Window and thresholds, and the lower bound, which cannot be shuffled frames."""
+        return {
+            "window_steps": WINDOW,
+            "share_of_true_change": SHARE,
+            "true_change_at_least": STILL,
+            "lower_bound": "the last given frame, held",
+        }

@@ -26,6 +26,13 @@ from tests.metrics.test_distribution import ScriptedI3D
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 TWO = ["--episodes", "2", "--end", "84"]
+REVISIT_NUMBERS = {
+    "position_tolerance_blocks": 0.25,
+    "angle_tolerance_degrees": 2.5,
+    "away_frames": 7,
+    "first_gaps": [8, 16, 32, 64, 128, 256, 512],
+}
+"""By which the revisits of an evaluation are found and binned."""
 
 
 def evaluation(pipeline: Pipeline, name: str) -> Path:
@@ -60,7 +67,10 @@ def test_metrics_are_added_to_what_is_there(pipeline: Pipeline, weights: Path) -
     assert metrics_of(folder) == {"psnr", "token_drift", "lpips_alexnet", "frozen"}
     card = Card.read(folder / "card.json")
     notes = {note.name: note.definition or {} for note in card.metrics}
-    assert list(notes) == ["psnr", "token_drift", "lpips_alexnet", "frozen", "fvd"]
+    assert list(notes) == ["psnr", "token_drift", "revisits", "lpips_alexnet", "frozen", "fvd"]
+    revisits = {name: notes["revisits"][name] for name in REVISIT_NUMBERS}
+    assert revisits == REVISIT_NUMBERS and notes["revisits"]["version"] == 1
+    assert notes["fvd"]["interval"].startswith("none: ") and notes["frozen"]["lower_bound"]
     assert len(notes["lpips_alexnet"]["weights"]["trunk"]["sha256"]) == 64 and notes["fvd"]["clip_length"] == 16
     assert notes["psnr"]["better"] == "higher" and notes["lpips_alexnet"]["better"] == "lower"
     # What is compared with what.
@@ -76,7 +86,8 @@ def test_metrics_are_added_to_what_is_there(pipeline: Pipeline, weights: Path) -
         ),
         *(("token_drift", "latents", f"{bound}_bound") for bound in bounds),
         ("token_drift", "latents", "generated"),
-        ("frozen", "raw", "upper_bound"),  # shuffled frames do not tell of time
+        ("frozen", "raw", "upper_bound"),
+        *(("frozen", truth, "lower_bound") for truth in ("raw", "decoded")),
     }
     summary = Summary.read(folder / "summary.json")
     assert summary.rollout_seconds is not None, "as measured by the first command"

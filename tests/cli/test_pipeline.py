@@ -176,7 +176,8 @@ def test_rollout_and_evaluation(pipeline: Pipeline, capsys: pytest.CaptureFixtur
     assert sorted(set(scores["horizon"])) == list(range(1, 37))
     assert set(scores["series"]) == {"generated", "upper_bound", "lower_bound"}
     card = json.loads((folder / "card.json").read_text())
-    assert [note["name"] for note in card["metrics"]] == list(default_metrics()), "those that need no weights"
+    names = [note["name"] for note in card["metrics"]]
+    assert names == [*default_metrics(), "revisits"], "those that need no weights, and what a revisit is"
     for note in card["metrics"]:
         assert {"version", "unit", "better", "resize", "source"} <= set(note["definition"])
     assert card["context_frames"] == 64 and card["nfe"] == 2 and card["episodes"] == [key]

@@ -256,6 +256,32 @@ def test_a_metric_by_another_definition_is_refused(folder):
         results.declare_metrics(folder, [note("psnr", version=2, weights={"sha256": "a"})])
 
 
+def test_what_stands_beside_a_number_may_be_told_otherwise(folder):
+    earlier, now = note("fid", version=1), note("fid", version=1, interval="none", lower_bound="held")
+    assert not earlier.differences(now) and earlier.differences(note("fid", version=2)) == ["version"]
+
+
+def card_of(*names: str) -> Card:
+    return card(metrics=tuple(map(note, names)))
+
+
+def test_notes_of_revisits_and_actions_are_no_metrics_to_ask_for(folder):
+    begun = begin_evaluation(folder, card_of("psnr", "revisits", "action_following"))
+    assert results.scored_metrics(begun) == ["psnr"]
+    # Once there are such files, the notes stay when metrics are added.
+    assert [note.name for note in results.declare_metrics(folder, [note("ssim")]).metrics] == ["ssim"]
+    results.note_action_following(folder, note("action_following", version=1), "0" * 64)
+    (folder / "actions.parquet").touch()
+    assert [note.name for note in results.declare_metrics(folder, [note("psnr")]).metrics] == [
+        "action_following",
+        "psnr",
+    ]
+    results.note_action_following(folder, note("action_following", version=1), "1" * 64)
+    last = Card.read(folder / results.CARD)
+    assert [note.name for note in last.metrics] == ["psnr", "action_following"]
+    assert last.inverse_dynamics_sha256 == "1" * 64
+
+
 def test_distances_are_added_to_the_summary(folder):
     begin_evaluation(folder, card())
     for episode in card().episodes:

@@ -65,7 +65,12 @@ def test_each_score_is_the_metric_of_the_named_frames() -> None:
             assert found is not None and found.horizon.tolist() == list(range(1, SPAN + 1))
             np.testing.assert_allclose(found.values[0], frame_psnr(video[None], frames[None])[0], rtol=1e-5)
     still = curves("frozen", "raw", "generated")
-    assert still is not None and curves("frozen", "raw", "lower_bound") is None
+    assert still is not None
+    for truth, frames in (("raw", true), ("decoded", decoded)):
+        worst = curves("frozen", truth, "lower_bound")  # shuffled frames would say nothing of time
+        held = decoded[CONTEXT - 1].expand(SPAN, -1, -1, -1)
+        assert worst is not None and np.array_equal(worst.values[0], frozen(held[None], frames[None, kept])[0])
+        assert worst.values.mean() > 0.5
     assert np.array_equal(still.values[0], frozen(episode.generated[None, kept], true[None, kept])[0])
     drift, best = (curves("token_drift", "latents", series) for series in ("generated", "upper_bound"))
     assert drift is not None and best is not None and (best.values == 0).all() and (drift.values > 0).all()

@@ -9,6 +9,8 @@ run/evaluation/<protocol>/card.json            Card, written first
                           revisits.parquet     REVISITS, one row per generated frame that shows a place again
                           revisit_scores.parts/    those of finished episodes, until they are merged
                           revisit_scores.parquet   REVISIT_SCORES, one row per revisit, metric, reference, series
+                          actions.parts/       sums of finished episodes, until their scores are computed
+                          actions.parquet      ACTION_SCORES, how well the rollouts of each episode follow their actions
                           latents/<episode>.npy, videos/<episode>.mp4, truth/<episode>.mp4
                           levels/<level>/<episode>.npy, levels/<level>/<episode>.mp4
                                                of the card's `coarse_levels`: latents, and what they show alone
@@ -36,11 +38,19 @@ from mstv.data.results.layout import (
     TRUTH,
     VIDEOS,
 )
-from mstv.data.results.measured import declare_metrics, episode_metrics, merged_metrics, summarised_metrics
+from mstv.data.results.measured import (
+    declare_metrics,
+    episode_metrics,
+    merged_metrics,
+    note_action_following,
+    scored_metrics,
+    summarised_metrics,
+)
 from mstv.data.results.revisit_scores import (
     REVISIT_GAPS,
     REVISIT_SCORES,
     REVISIT_STATISTIC,
+    REVISITS,
     GapMean,
     Reference,
     RevisitMeans,
@@ -87,6 +97,7 @@ __all__ = [
     "LEVELS",
     "MIN_GAP",
     "RECORD",
+    "REVISITS",
     "REVISIT_FILE",
     "REVISIT_GAPS",
     "REVISIT_SCORES",
@@ -130,6 +141,7 @@ __all__ = [
     "merge_revisit_scores",
     "merge_scores",
     "merged_metrics",
+    "note_action_following",
     "read_distances",
     "read_episode_revisits",
     "read_episode_scores",
@@ -139,6 +151,7 @@ __all__ = [
     "read_run",
     "read_scores",
     "revisit_rows",
+    "scored_metrics",
     "summarise",
     "summarised_metrics",
     "write_distances",

@@ -13,6 +13,8 @@ Key = Annotated[str, Field(pattern=KEY_PATTERN)]
 _C = TypeVar("_C", bound="RolloutCard")
 _OTHER_NUMBERS = {"version", "backbone", "weights", "resize", "clip_length"}
 """Entries of a metric's definition that make other numbers of the same videos; a library's version hardly does."""
+_TOLD = {"interval", "lower_bound"}
+"""Entries that make no other number of a rollout: what stands beside it."""
 
 
 class Part(BaseModel):
@@ -43,7 +45,7 @@ class MetricNote(Part):
         """Entries of the definition that differ; none where one of them is unknown."""
         if self.definition is None or other.definition is None:
             return []
-        names = sorted({*self.definition, *other.definition})
+        names = sorted({*self.definition, *other.definition} - _TOLD)
         return [name for name in names if self.definition.get(name) != other.definition.get(name)]
 
 

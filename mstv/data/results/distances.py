@@ -1,17 +1,15 @@
 """Distances across episodes: features of finished episodes until all are there, then `distances.json`."""
 
-import shutil
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
+from mstv.data.results.array_parts import ArrayParts
 from mstv.data.results.layout import DISTANCE_FILE, FEATURE_PARTS
 from mstv.data.results.series_summary import SeriesSummary
-from mstv.data.schema import Record, atomic_path
-from mstv.errors import UserError
+from mstv.data.schema import Record
 
 
 class Distances(Record):
@@ -22,8 +20,7 @@ class Distances(Record):
 
 def write_features(folder: Path, episode: str, features: dict[str, Float[np.ndarray, "_ _ _"]]) -> None:
     """Write what distances need of one episode, arrays (H, N, D) under `<metric>.<video>`, atomically."""
-    with atomic_path(folder / FEATURE_PARTS / f"{episode}.npz") as temporary, temporary.open("wb") as file:
-        np.savez(file, **features)  # type: ignore[arg-type]  # names are none of its options
+    _PARTS.write(folder, episode, features)
 
 
 def read_features(folder: Path, episode: str) -> dict[str, Float[np.ndarray, "_ _ _"]]:
@@ -32,14 +29,7 @@ def read_features(folder: Path, episode: str) -> dict[str, Float[np.ndarray, "_ 
     Raises:
         UserError: a damaged file.
     """
-    path = folder / FEATURE_PARTS / f"{episode}.npz"
-    if not path.is_file():
-        return {}
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: cannot be read ({error}): delete it and evaluate again") from None
+    return _PARTS.read(folder, episode)
 
 
 def read_distances(folder: Path) -> tuple[SeriesSummary, ...]:
@@ -53,4 +43,7 @@ def write_distances(folder: Path, values: Sequence[SeriesSummary]) -> None:
     new = {value.metric for value in values}
     kept = [value for value in read_distances(folder) if value.metric not in new]
     Distances(values=(*kept, *values)).write(folder / DISTANCE_FILE)
-    shutil.rmtree(folder / FEATURE_PARTS, ignore_errors=True)
+    _PARTS.remove(folder)
+
+
+_PARTS = ArrayParts(FEATURE_PARTS)

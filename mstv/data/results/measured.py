@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 
+from mstv.data.results.actions import ACTION_FOLLOWING
 from mstv.data.results.card import Card, MetricNote
 from mstv.data.results.distances import read_distances, read_features
-from mstv.data.results.layout import CARD, SCORE_FILE, SUMMARY
+from mstv.data.results.layout import ACTION_FILE, CARD, REVISIT_SCORE_FILE, SCORE_FILE, SUMMARY
+from mstv.data.results.revisit_scores import REVISITS
 from mstv.data.results.scores import read_episode_scores, read_scores
 from mstv.data.results.summary import Summary
 from mstv.errors import UserError
@@ -39,6 +41,20 @@ def declare_metrics(folder: Path, notes: Sequence[MetricNote]) -> Card:
     return card
 
 
+def note_action_following(folder: Path, note: MetricNote, inverse_dynamics_sha256: str) -> None:
+    """Write into the card by what model, and how, actions were told; what stands there of another one is replaced."""
+    card = Card.read(folder / CARD)
+    metrics = (*(kept for kept in card.metrics if kept.name != ACTION_FOLLOWING), note)
+    changed = card.model_copy(update={"metrics": metrics, "inverse_dynamics_sha256": inverse_dynamics_sha256})
+    if changed != card:
+        changed.write(folder / CARD)
+
+
+def scored_metrics(card: Card) -> list[str]:
+    """Metrics of a card that have values for frames or distances: all that `mstv evaluate --metrics` names."""
+    return [note.name for note in card.metrics if note.name not in (ACTION_FOLLOWING, REVISITS)]
+
+
 def summarised_metrics(folder: Path) -> set[str]:
     """Metrics of a finished evaluation."""
     path = folder / SUMMARY
@@ -46,10 +62,12 @@ def summarised_metrics(folder: Path) -> set[str]:
 
 
 def merged_metrics(folder: Path) -> set[str]:
-    """Metrics that all episodes have."""
+    """Metrics that all episodes have, and notes of what else they have."""
     merged = {value.metric for value in read_distances(folder)}
     if (folder / SCORE_FILE).is_file():
         merged |= set(pc.unique(read_scores(folder)["metric"]).to_pylist())
+    notes = {ACTION_FOLLOWING: ACTION_FILE, REVISITS: REVISIT_SCORE_FILE}
+    merged |= {name for name, file in notes.items() if (folder / file).is_file()}
     return merged
 
 

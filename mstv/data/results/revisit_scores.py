@@ -22,6 +22,8 @@ Reference = Literal["raw", "decoded", "own", "elsewhere"]
 of that place in the same video; an earlier frame of another place in the same video, drawn at random."""
 SeenIn = Literal["context", "generated", "anywhere"]
 """Where the earlier visit lies: among the frames that were given, those that the model made, or either."""
+REVISITS = "revisits"
+"""Name of the note in the card that defines these scores; the numbers of `REVISIT` stand there, too."""
 REVISIT = (
     "a generated frame whose pose lies within 0.25 blocks and 2.5 degrees of an earlier one, and which the walk had "
     "left for at least 7 frames since; of several such visits the latest"
