@@ -1,5 +1,6 @@
 """Every metric: its card, and that two processes or a GPU get what one process on a CPU computes."""
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from mstv.metrics import (
     FrameDINO,
     FrameFrechet,
     FrameFrozen,
+    FrameKeypoints,
     FrameLPIPS,
     FramePSNR,
     FrameSharpness,
@@ -26,6 +28,7 @@ from mstv.metrics import (
     VideoFrechet,
     find_revisits,
 )
+from mstv.metrics.action_agreement import ActionAgreement
 from tests.metrics.scenes import swings, walk
 from tests.metrics.test_dino import small
 from tests.metrics.test_distribution import Pooled
@@ -33,12 +36,17 @@ from tests.metrics.test_lpips import network
 
 Metrics = dict[str, HorizonMetric | FrechetMetric]
 EPISODES, FRAMES = 3, 8
+NAMES = ("still", "left", "right")
+REVISITED = ("psnr", "ssim", "lpips_alexnet", "dino", "keypoint_matches")
+"""Metrics of which revisits are scored."""
 
 
 def metrics() -> Metrics:
     plain: list[type[HorizonMetric]] = [FramePSNR, FrameSSIM, FrameSharpness, FrameColour, FrameFrozen]
     found: list[HorizonMetric | FrechetMetric] = [kind(max_horizon=FRAMES + 2) for kind in plain]
     found += [FrameLPIPS(network("alexnet")), FrameDINO(small())]
+    if importlib.util.find_spec("cv2"):
+        found.append(FrameKeypoints())
     found += [kind(Pooled(), horizons=(4,), clip=4) for kind in (FrameFrechet, VideoFrechet)]
     return {metric.name: metric for metric in found}
 
@@ -57,16 +65,29 @@ def results(episodes: list[int], last: dict[int, int]) -> dict[str, np.ndarray]:
         part = (slice(episode, episode + 1), slice(last[episode]))
         for metric in found.values():
             metric.update(prediction[part], target[part], torch.arange(1, 1 + last[episode]))
-    revisits = RevisitConsistency(FramePSNR())
+    drift = TokenDrift(max_horizon=FRAMES)
+    following = {"ids": ActionAgreement(NAMES), "columns": ActionAgreement(NAMES, (True, False, False))}
+    for episode in episodes:
+        horizon = torch.arange(1, 1 + last[episode])
+        latents = torch.randn(2, 1, len(horizon), 3, 3, 4, generator=torch.Generator().manual_seed(episode))
+        drift.update(latents[0], latents[1], horizon)
+        actions = np.random.default_rng(episode).integers(0, 3, (2, len(horizon)))
+        following["ids"].update(*torch.from_numpy(actions))
+        following["columns"].update(*torch.from_numpy(np.stack([actions > 0, actions, actions**2], 2).astype(float)))
+    revisits = {name: RevisitConsistency(found[name]) for name in REVISITED if name in found}  # type: ignore[arg-type]
     for episode in episodes:
         true, poses = walk(swings(6, 4 + 4 * episode), world=episode)
         order = np.r_[:4, 4 + np.random.default_rng(episode).permutation(len(true) - 4)]
-        revisits.update((0.8 * true + 0.02 * episode).clamp(0, 1), true, find_revisits(poses, context=4), order)
+        for metric in revisits.values():
+            metric.update((0.8 * true + 0.02 * episode).clamp(0, 1), true, find_revisits(poses, context=4), order)
     answers = {}
-    for name, metric in {**found, "revisits": revisits}.items():
+    tables = {f"revisit_{name}": metric for name, metric in revisits.items()}
+    for name, metric in {**found, "token_drift": drift, **tables}.items():
         for field, value in metric.compute()._asdict().items():
             if value is not None:
                 answers[f"{name}.{field}"] = value
+    for kind, metric in following.items():
+        answers |= {f"actions.{kind}.{'.'.join(score)}": np.array(value) for score, value in metric.compute().items()}
     return answers
 
 
@@ -80,7 +101,7 @@ def reduce_on_rank(rank: int, folder: str) -> None:
 
 def test_every_card_is_plain_and_says_the_same_things() -> None:
     cards = [metric.card() for metric in metrics().values()]
-    cards += [RevisitConsistency(FramePSNR()).card(), TokenDrift().card()]
+    cards += [RevisitConsistency(FramePSNR()).card(), TokenDrift().card(), ActionAgreement(NAMES).card()]
     for card in cards:
         assert json.loads(json.dumps(card)) == card
         assert {"name", "version", "unit", "better", "aggregation", "resize", "source"} <= set(card)
@@ -107,7 +128,15 @@ def test_two_processes_reduce_to_the_whole(tmp_path: Path) -> None:
     expected = results([0, 1, 2], {0: FRAMES, 1: FRAMES - 2, 2: FRAMES - 2})
     assert expected["psnr.num_frames"].tolist() == [3] * (FRAMES - 2) + [1] * 2
     assert expected["fvd.num_samples"].tolist() == [EPISODES]
-    assert expected["revisits.num_pairs"].sum() > 20
+    for name in REVISITED[:-1]:
+        assert expected[f"revisit_{name}.num_pairs"].sum() > 20
+    kinds = {name.partition(".")[0] for name in expected}
+    assert {"token_drift", "actions", *(metric for metric in metrics())} <= kinds
+    assert 0.1 < expected["actions.ids.accuracy."] < 0.9 and expected["token_drift.mean"].min() > 0
+    if "keypoint_matches" in metrics():
+        assert (
+            expected["revisit_keypoint_matches.mean"][0][expected["revisit_keypoint_matches.num_pairs"] > 0].max() > 4
+        )
     for rank in (0, 1):
         got = np.load(tmp_path / f"{rank}.npz")
         assert set(got) == set(expected)
