@@ -13,7 +13,7 @@ from mstv.callbacks.turn import Turn
 from mstv.data.results import GroundTruth, MetricNote, RevisitMeans, Series, episode_curves
 from mstv.evaluation.episode_scoring import score_episode
 from mstv.evaluation.metric_set import MIN_SIDE
-from mstv.evaluation.revisit_scoring import revisit_means, score_revisits
+from mstv.evaluation.revisit_scoring import revisit_means, revisit_note, score_revisits
 from mstv.metrics import FramePSNR, FrameSSIM, HorizonMetric
 
 
@@ -55,7 +55,8 @@ class RolloutScores:
     def notes(self) -> tuple[MetricNote, ...]:
         """The metrics and what revisits are, as in the card of an evaluation."""
         cards = [metric.card() for metric in self._metrics]
-        return tuple(MetricNote(name=card["name"], aggregation=card["aggregation"], definition=card) for card in cards)
+        notes = [MetricNote(name=card["name"], aggregation=card["aggregation"], definition=card) for card in cards]
+        return (*notes, revisit_note())
 
     def measure(self, rolled: RolledEpisode, turn: Turn) -> EpisodeScores:
         """Score an episode.

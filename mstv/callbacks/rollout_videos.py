@@ -113,10 +113,10 @@ def _draw_revisits(axes: Any, shown: Sequence[RevisitMeans]) -> None:
     counts = {place: number for place, (_, number) in of_kind["own", "generated"].items()}
     places = sorted(counts)
     for (reference, series), label in REVISIT_LABELS.items():
-        if not (found := of_kind.get((reference, series))):
+        if (reference, series) not in of_kind:
             continue
         style = "o" if (reference, series) in (("truth", "generated"), ("own", "generated")) else "|"
-        values = [found[place][0] for place in places]
+        values = [of_kind[reference, series][place][0] for place in places]
         axes.plot(values, np.arange(len(places)), style, label=label, markersize=6 if style == "o" else 12)
     labels = [f"{gap} frames ago or more, {seen_in} ({counts[gap, seen_in]})" for gap, seen_in in places]
     axes.set_yticks(np.arange(len(places)), labels, fontsize=8)

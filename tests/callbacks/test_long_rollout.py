@@ -127,7 +127,7 @@ def test_the_numbers_have_a_card(fit: Fit, latents: Path) -> None:
     assert card.plan.family == "coarse_to_fine" and card.plan.parameters["windows"] == [1, 4, 8]
     assert card.tokenizer_sha256 == load_tokenizer(latents / TOKENIZER_COPY)[1]
     assert card.latents_sha256 == LatentStore(latents).manifest.sha256
-    assert {"psnr", "ssim"} == {note.name for note in card.metrics if note.definition}
+    assert {"psnr", "ssim", "revisits"} == {note.name for note in card.metrics if note.definition}
 
 
 def test_rollouts_do_not_disturb_the_training(fit: Fit, tmp_path_factory: pytest.TempPathFactory) -> None:
