@@ -13,7 +13,9 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
+from experiments.loopwalk.table import REVISITS
 from mstv.data.schema import atomic_path
 from mstv.errors import UserError
 
@@ -29,14 +31,14 @@ def draw(results: dict[str, Any], path_png: Path) -> None:
     figure = Figure(figsize=(11, 7.6), layout="constrained")
     (by_horizon, by_gap), (look_back, losses) = figure.subplots(2, 2)
     _lines(by_horizon, results["rows"], "horizon", "horizon h (frames since the last true one; mean over (h/2, h])")
-    since = "frames since the place was last seen, at least"
-    _lines(by_gap, results["revisits"], "first_gap", since)
-    _lines(look_back, results["look_back"], "first_gap", since)
+    for axes, (name, seen_in, _) in zip((by_gap, look_back), REVISITS, strict=True):
+        rows = [row for row in results[name] if row["seen_in"] == seen_in]
+        _lines(axes, rows, "first_gap", "frames since the place was last seen, at least")
     _losses(losses, results["losses"])
     for axes, title in (
         (by_horizon, "all frames"),
         (by_gap, "revisits, walking on"),
-        (look_back, "revisits, looking away and back from one spot"),
+        (look_back, "looking away and back from one spot: places last seen in the context"),
         (losses, "losses of training (lines) and validation (dots)"),
     ):
         axes.set_title(title, fontsize=10, loc="left")
@@ -64,8 +66,9 @@ def _losses(axes: Axes, rows: list[dict[str, Any]]) -> None:
         axes.plot(row["train_steps"], row["train_loss"], color=color, linewidth=1)
         axes.plot(row["validation_steps"], row["validation_loss"], "o", color=color, markersize=3)
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("{x:.2g}")
+    axes.yaxis.set_minor_formatter("")
     axes.set_xlabel("steps")
     axes.set_ylabel("mean squared error of v")
     axes.grid(alpha=0.25, linewidth=0.6)
@@ -99,7 +102,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_bytes())
         rows = [*found["rows"], *found["revisits"], *found["look_back"]]
-        complete = all({"plan", "attention", "psnr", "interval"} <= row.keys() for row in rows)
+        revisits = [*found["revisits"], *found["look_back"]]
+        complete = all({"seen_in", "first_gap"} <= row.keys() for row in revisits)
+        complete = complete and all({"plan", "attention", "psnr", "interval"} <= row.keys() for row in rows)
         complete = complete and {"set", "episodes"} <= found["protocol"].keys()
         curves = {"plan", "attention", "train_steps", "train_loss", "validation_steps", "validation_loss"}
         complete = complete and all(curves <= row.keys() for row in found["losses"])

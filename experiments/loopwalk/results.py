@@ -41,6 +41,7 @@ NOTES = {
     "revisit_context_psnr": "psnr of the revisits whose pose the context showed, so that one can know the place",
     "revisits": "all revisits by frames since the place was last seen, from first_gap to the next one: "
     + REVISIT_STATISTIC,
+    "seen_in": "where it was last seen: in the recorded context, in a frame that was generated, or either",
     "own_psnr, own_ssim": "the same against the series' own earlier frame of the place: does it agree with itself?",
     "elsewhere_psnr, elsewhere_ssim": "the same against an earlier frame of its own of another place, for comparison",
     "look_back": "the same of walks that look away and back from one spot, with gaps of 8 to 512 frames",
@@ -151,19 +152,21 @@ def _by_gap(finished: dict[Row, Evaluation]) -> list[dict[str, Any]]:
 
 
 def _gaps(tables: list[RevisitMeans]) -> list[dict[str, Any]]:
-    """A series' revisits of places seen anywhere before, a line for each bin of gaps."""
-    lines: dict[int, dict[str, Any]] = {}
+    """A series' revisits, a line for each bin of gaps, and each kind of frame in which the place was last seen."""
+    lines: dict[tuple[str, int], dict[str, Any]] = {}
     for means in tables:
-        if means.seen_in != "anywhere" or means.metric not in ("psnr", "ssim") or means.reference not in _REFERENCES:
+        if means.metric not in ("psnr", "ssim") or means.reference not in _REFERENCES:
             continue
         name = _REFERENCES[means.reference] + means.metric
         for gap in means.gaps:
-            count = {"first_gap": gap.first_gap, "frames": gap.num_frames, "episodes": gap.num_episodes}
+            where = {"seen_in": means.seen_in, "first_gap": gap.first_gap}
+            line = lines.setdefault(
+                (means.seen_in, gap.first_gap), {**where, "frames": gap.num_frames, "episodes": gap.num_episodes}
+            )
             interval = None if gap.interval is None else [rounded(end) for end in gap.interval]
-            line = lines.setdefault(gap.first_gap, count)
             line[name] = rounded(gap.value)
             line["interval" if name == "psnr" else f"{name}_interval"] = interval
-    return [lines[gap] for gap in sorted(lines)]
+    return [lines[where] for where in sorted(lines)]
 
 
 def _cost(run: Run, evaluation: Evaluation) -> dict[str, Any]:

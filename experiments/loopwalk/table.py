@@ -16,6 +16,12 @@ from experiments.loopwalk.rows import EPISODES
 from mstv.data.schema import atomic_path
 from mstv.errors import UserError
 
+REVISITS = (
+    ("revisits", "anywhere", "revisits as it walks on, by frames since the place was last seen"),
+    ("look_back", "context", "a place after a look away from it, by frames since it was last seen, in the context"),
+)
+"""What is shown of revisits: list of results.json, where the place was last seen, and words."""
+
 
 def write_results(size: str, folder: Path, out: Path | None = None) -> str:
     """Write results.json, by default into `folder`, and its tables in Markdown beside it; returns the tables."""
@@ -50,15 +56,13 @@ def markdown(found: dict[str, Any]) -> str:
         "\nDifference of two plans in dB (95 % interval), paired by episode, mean over common seeds.\n",
         _table(found["differences"], "horizon", [f"h = {h}" for h in horizons]),
     ]
-    for name, words in (("revisits", "as it walks on"), ("look_back", "after a look away from one spot")):
-        gaps = sorted({row["first_gap"] for row in found[name]})
+    for name, seen_in, words in REVISITS:
+        rows = [row for row in found[name] if row["seen_in"] == seen_in]
+        gaps = sorted({row["first_gap"] for row in rows})
         if gaps:
             ends = [f"to {following - 1}" for following in gaps[1:]]
             titles = [f"{gap} {end}" for gap, end in zip(gaps, [*ends, "and more"], strict=True)]
-            parts += [
-                f"\nPSNR in dB (95 % interval) of revisits {words}, by frames since the place was last seen.\n",
-                _table(found[name], "first_gap", titles),
-            ]
+            parts += [f"\nPSNR in dB (95 % interval) of {words}.\n", _table(rows, "first_gap", titles)]
     return "\n".join(parts)
 
 
