@@ -19,26 +19,35 @@ from experiments.loopwalk.table import REVISITS
 from mstv.data.schema import atomic_path
 from mstv.errors import UserError
 
+Who = tuple[str, str | None]
+"""Plan and attention."""
 BOUNDS = {"upper_bound": ("upper bound", "--"), "lower_bound": ("lower bound", ":")}
 
 
 def draw(results: dict[str, Any], path_png: Path) -> None:
     """Draw the picture of a results.json.
 
-    A plan's line is the mean over its seeds; its band reaches from the lowest to the highest end of their 95 %
-    intervals over episodes. A training loss is a line, a validation loss a row of dots, for each seed.
+    A plan has one color. Its line is the mean over its seeds; its band reaches from the lowest to the highest
+    end of their 95 % intervals over episodes. A training loss is a line, a validation loss a row of dots,
+    for each seed.
     """
     figure = Figure(figsize=(11, 7.6), layout="constrained")
     (by_horizon, by_gap), (look_back, losses) = figure.subplots(2, 2)
-    _lines(by_horizon, results["rows"], "horizon", "horizon h (frames since the last true one; mean over (h/2, h])")
-    for axes, (name, seen_in, _) in zip((by_gap, look_back), REVISITS, strict=True):
-        rows = [row for row in results[name] if row["seen_in"] == seen_in]
-        _lines(axes, rows, "first_gap", "frames since the place was last seen, at least")
-    _losses(losses, results["losses"])
+    colors = _colors(results["rows"])
+    _lines(by_horizon, results["rows"], "horizon", colors)
+    by_horizon.set_xlabel("horizon h (frames since the last true one; mean over (h/2, h])")
+    (name, seen_in, _), (other, context, _) = REVISITS
+    _lines(by_gap, [row for row in results[name] if row["seen_in"] == seen_in], "first_gap", colors)
+    by_gap.set_xlabel("frames since the place was last seen, at least")
+    bounds = [row for row in results[other] if row["seen_in"] == context and row["plan"] in BOUNDS]
+    _lines(look_back, bounds, "first_gap", colors)
+    _returns(look_back, results["returns"], results["rows"], colors)
+    look_back.set_xlabel("frames since the place was last seen; dotted: the plan's reach")
+    _losses(losses, results["losses"], colors)
     for axes, title in (
         (by_horizon, "all frames"),
         (by_gap, "revisits, walking on"),
-        (look_back, "looking away and back from one spot: places last seen in the context"),
+        (look_back, "looking away and back: each return to a place, first seed"),
         (losses, "losses of training (lines) and validation (dots)"),
     ):
         axes.set_title(title, fontsize=10, loc="left")
@@ -54,15 +63,32 @@ def draw(results: dict[str, Any], path_png: Path) -> None:
 
 
 def _range(rows: list[dict[str, Any]]) -> tuple[float, float]:
-    """Of all means, so that the pictures share an axis; an interval of two episodes may lie beyond."""
+    """Of all means, so that the pictures share an axis."""
     values = [row["psnr"] for row in rows if row["psnr"] is not None]
     return min(values) - 1, max(values) + 1
 
 
-def _losses(axes: Axes, rows: list[dict[str, Any]]) -> None:
-    kinds = list(dict.fromkeys((row["plan"], row["attention"]) for row in rows))
+def _colors(rows: list[dict[str, Any]]) -> dict[Who, str]:
+    who = dict.fromkeys((row["plan"], row["attention"]) for row in rows)
+    plans = [one for one in who if one[0] not in BOUNDS]
+    return {one: f"C{plans.index(one)}" if one in plans else "#6b7280" for one in who}
+
+
+def _returns(axes: Axes, returns: list[dict[str, Any]], rows: list[dict[str, Any]], colors: dict[Who, str]) -> None:
+    """Each return as a dot, of the first seed of each plan; and as a vertical line how far back the plan reaches."""
+    first: dict[Who, dict[str, Any]] = {}
+    for row in returns:
+        first.setdefault((row["plan"], row["attention"]), row)
+    for who, row in first.items():
+        axes.plot(row["gaps"], row["psnr"], "o", color=colors[who], markersize=4, alpha=0.6, markeredgewidth=0)
+        reach = next(one["memory_frames"] for one in rows if (one["plan"], one["attention"]) == who)
+        if row["gaps"] and reach >= min(row["gaps"]):
+            axes.axvline(reach, color=colors[who], linestyle=":", linewidth=1)
+
+
+def _losses(axes: Axes, rows: list[dict[str, Any]], colors: dict[Who, str]) -> None:
     for row in rows:
-        color = f"C{kinds.index((row['plan'], row['attention']))}"
+        color = colors[row["plan"], row["attention"]]
         axes.plot(row["train_steps"], row["train_loss"], color=color, linewidth=1)
         axes.plot(row["validation_steps"], row["validation_loss"], "o", color=color, markersize=3)
     axes.set_yscale("log")
@@ -75,24 +101,25 @@ def _losses(axes: Axes, rows: list[dict[str, Any]]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _lines(axes: Axes, rows: list[dict[str, Any]], name: str, label: str) -> None:
-    points: dict[tuple[str, str | None], dict[int, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+def _lines(axes: Axes, rows: list[dict[str, Any]], name: str, colors: dict[Who, str]) -> None:
+    points: dict[Who, dict[int, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         if row["psnr"] is not None and (row["interval"] or [None])[0] is not None:  # of two episodes or more
             points[row["plan"], row["attention"]][row[name]].append(row)
-    for number, ((plan, attention), line) in enumerate(points.items()):
+    for who, line in points.items():
+        plan, attention = who
         title, dash = BOUNDS.get(plan, (plan.replace("_", " "), "-"))
-        color = "#6b7280" if plan in BOUNDS else f"C{number - len(BOUNDS)}"
         x = sorted(line)
         mean = [sum(row["psnr"] for row in line[at]) / len(line[at]) for at in x]
         title += ", joint attention" if attention == "joint" else ""
-        axes.plot(x, mean, dash, color=color, marker=None if plan in BOUNDS else "o", markersize=3, label=title)
+        marker = None if plan in BOUNDS else "o"
+        axes.plot(x, mean, dash, color=colors[who], marker=marker, markersize=3, label=title)
         if plan not in BOUNDS:
             ends = [[end for row in line[at] for end in row["interval"]] for at in x]
-            axes.fill_between(x, [min(e) for e in ends], [max(e) for e in ends], color=color, alpha=0.15, linewidth=0)
+            low, high = ([pick(part) for part in ends] for pick in (min, max))
+            axes.fill_between(x, low, high, color=colors[who], alpha=0.15, linewidth=0)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter("{x:.0f}")
-    axes.set_xlabel(label)
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -105,6 +132,7 @@ def _read(path: Path) -> dict[str, Any]:
         revisits = [*found["revisits"], *found["look_back"]]
         complete = all({"seen_in", "first_gap"} <= row.keys() for row in revisits)
         complete = complete and all({"plan", "attention", "psnr", "interval"} <= row.keys() for row in rows)
+        complete = complete and all({"plan", "attention", "gaps", "psnr"} <= row.keys() for row in found["returns"])
         complete = complete and {"set", "episodes"} <= found["protocol"].keys()
         curves = {"plan", "attention", "train_steps", "train_loss", "validation_steps", "validation_loss"}
         complete = complete and all(curves <= row.keys() for row in found["losses"])

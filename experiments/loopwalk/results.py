@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from experiments.loopwalk.frozen_set import claimed
 from experiments.loopwalk.rows import LATENTS, LOOK_BACK, PROTOCOL, ROWS, Row
@@ -27,7 +29,7 @@ from mstv.data.results import (
     episode_curves,
     read_run,
 )
-from mstv.data.results.revisit_scores import REVISIT
+from mstv.data.results.revisit_scores import REVISIT, read_revisit_scores
 from mstv.errors import UserError
 from mstv.rollout.cost import PlanCost
 from mstv.rollout.families import family_from_dict
@@ -45,6 +47,7 @@ NOTES = {
     "own_psnr, own_ssim": "the same against the series' own earlier frame of the place: does it agree with itself?",
     "elsewhere_psnr, elsewhere_ssim": "the same against an earlier frame of its own of another place, for comparison",
     "look_back": "the same of walks that look away and back from one spot, with gaps of 8 to 512 frames",
+    "returns": "of look_back, each place that was last seen in the context: frames since then, mean psnr of its frames",
     "differences": "psnr of `plan` less that of `minus`, paired by episode, mean over the seeds that both have",
     "losses": "of training and validation, each the mean of what was logged since the step before",
 }
@@ -101,6 +104,13 @@ def results(size: str, folder: Path) -> dict[str, Any]:
         "differences": list(_differences(values, horizons)),
         "revisits": _by_gap(finished),
         "look_back": _by_gap(_finished(folder, LOOK_BACK)),
+        "returns": [
+            {
+                **_who(row, "generated"),
+                **returns(read_revisit_scores(evaluation.folder), evaluation.card.context_frames),
+            }
+            for row, evaluation in _finished(folder, LOOK_BACK).items()
+        ],
         "losses": [{**_who(row, "generated"), **_losses(read_run(row.run(folder)))} for row in finished],
     }
 
@@ -167,6 +177,26 @@ def _gaps(tables: list[RevisitMeans]) -> list[dict[str, Any]]:
             line[name] = rounded(gap.value)
             line["interval" if name == "psnr" else f"{name}_interval"] = interval
     return [lines[where] for where in sorted(lines)]
+
+
+def returns(scores: pa.Table, context_frames: int) -> dict[str, list[float]]:
+    """The first return to each place that was last seen in the context: after how many frames, and its mean PSNR.
+
+    Args:
+        scores: rows of `REVISIT_SCORES` of an evaluation.
+        context_frames: of its card.
+    """
+    kind = pc.and_(pc.equal(scores["metric"], "psnr"), pc.equal(scores["series"], "generated"))
+    rows = scores.filter(pc.and_(kind, pc.equal(scores["reference"], "raw")))
+    rows = rows.filter(pc.less(rows["earlier"], context_frames))
+    places = rows.group_by(["episode", "earlier"], use_threads=False).aggregate([("frame", "min"), ("value", "mean")])
+    gap = places["frame_min"].to_numpy() - places["earlier"].to_numpy()
+    order = np.argsort(gap, kind="stable")
+    return {
+        "gaps": gap[order].tolist(),
+        "psnr": np.round(places["value_mean"].to_numpy()[order], 2).tolist(),
+        "episode": places["episode"].take(pa.array(order)).to_pylist(),
+    }
 
 
 def _cost(run: Run, evaluation: Evaluation) -> dict[str, Any]:

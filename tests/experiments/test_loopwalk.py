@@ -6,19 +6,21 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from data_tools.episode import RawEpisodes
 from experiments.loopwalk import figure, frames, probe, reach, run
 from experiments.loopwalk import make_set as command
 from experiments.loopwalk.frozen_set import CLAIM, FrozenSet, FrozenSplit, claim, claimed, read_sets, sign, write_sets
+from experiments.loopwalk.results import returns
 from experiments.loopwalk.rows import CONTEXT, EPISODES, HERE, LOOK_BACK, LOOK_BACK_END, PROTOCOL, ROWS, Row
 from experiments.loopwalk.scored import Scored, difference, revisits_of
 from mstv.checkpoint import load_file
 from mstv.cli.experiment import Experiment
 from mstv.cli.main import main as mstv
 from mstv.data.latent_shards import LatentStore
-from mstv.data.results import read_run
+from mstv.data.results import read_run, revisit_rows
 from mstv.data.schema import read_manifest
 from mstv.data.video import decode_video
 from mstv.diffusion.module import load_diffusion
@@ -180,6 +182,21 @@ def test_scores_are_means_of_windows_then_of_episodes() -> None:
     error = np.mean(10 ** (-values[:, 8:] / 10))
     assert at["psnr_pooled"] == pytest.approx(-10 * np.log10(error), abs=1e-3) and at["psnr_pooled"] < at["psnr"]
     assert scored.at(1)["psnr"] == 8 and scored.at(1)["revisit_psnr"] is None
+
+
+def test_a_return_is_told_by_when_the_context_showed_its_place() -> None:
+    rows = [
+        revisit_rows(key, np.array(frames), np.array(earlier), metric, reference, series, np.array(values, float))
+        for key, frames, earlier, metric, reference, series, values in (
+            ("a", [30, 31, 40], [10, 10, 30], "psnr", "raw", "generated", [20, 22, 5]),
+            ("b", [25, 28], [24 - 15, 19], "psnr", "raw", "generated", [11, 12]),
+            ("b", [25], [9], "ssim", "raw", "generated", [0.5]),
+            ("b", [25], [9], "psnr", "own", "generated", [50]),
+            ("b", [25], [9], "psnr", "raw", "upper_bound", [50]),
+        )
+    ]
+    found = returns(pa.concat_tables(rows), 20)
+    assert found == {"gaps": [9, 16, 20], "psnr": [12, 11, 21], "episode": ["b", "b", "a"]}
 
 
 def test_differences_are_paired_by_episode_over_the_mean_of_the_seeds() -> None:
