@@ -15,7 +15,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from experiments.loopwalk.table import REVISITS
 from mstv.data.schema import atomic_path
 from mstv.errors import UserError
 
@@ -36,10 +35,9 @@ def draw(results: dict[str, Any], path_png: Path) -> None:
     colors = _colors(results["rows"])
     _lines(by_horizon, results["rows"], "horizon", colors)
     by_horizon.set_xlabel("horizon h (frames since the last true one; mean over (h/2, h])")
-    (name, seen_in, _), (other, context, _) = REVISITS
-    _lines(by_gap, [row for row in results[name] if row["seen_in"] == seen_in], "first_gap", colors)
+    _lines(by_gap, [row for row in results["revisits"] if row["seen_in"] == "anywhere"], "first_gap", colors)
     by_gap.set_xlabel("frames since the place was last seen, at least")
-    bounds = [row for row in results[other] if row["seen_in"] == context and row["plan"] in BOUNDS]
+    bounds = [row for row in results["look_back"] if row["seen_in"] == "context" and row["plan"] in BOUNDS]
     _lines(look_back, bounds, "first_gap", colors)
     _returns(look_back, results["returns"], results["rows"], colors)
     look_back.set_xlabel("frames since the place was last seen; dotted: the plan's reach")
@@ -78,7 +76,8 @@ def _returns(axes: Axes, returns: list[dict[str, Any]], rows: list[dict[str, Any
     """Each return as a dot, of the first seed of each plan; and as a vertical line how far back the plan reaches."""
     first: dict[Who, dict[str, Any]] = {}
     for row in returns:
-        first.setdefault((row["plan"], row["attention"]), row)
+        if row["plan"] not in BOUNDS:
+            first.setdefault((row["plan"], row["attention"]), row)
     for who, row in first.items():
         axes.plot(row["gaps"], row["psnr"], "o", color=colors[who], markersize=4, alpha=0.6, markeredgewidth=0)
         reach = next(one["memory_frames"] for one in rows if (one["plan"], one["attention"]) == who)

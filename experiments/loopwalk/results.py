@@ -104,13 +104,7 @@ def results(size: str, folder: Path) -> dict[str, Any]:
         "differences": list(_differences(values, horizons)),
         "revisits": _by_gap(finished),
         "look_back": _by_gap(_finished(folder, LOOK_BACK)),
-        "returns": [
-            {
-                **_who(row, "generated"),
-                **returns(read_revisit_scores(evaluation.folder), evaluation.card.context_frames),
-            }
-            for row, evaluation in _finished(folder, LOOK_BACK).items()
-        ],
+        "returns": _returns(_finished(folder, LOOK_BACK)),
         "losses": [{**_who(row, "generated"), **_losses(read_run(row.run(folder)))} for row in finished],
     }
 
@@ -179,14 +173,24 @@ def _gaps(tables: list[RevisitMeans]) -> list[dict[str, Any]]:
     return [lines[where] for where in sorted(lines)]
 
 
-def returns(scores: pa.Table, context_frames: int) -> dict[str, list[float]]:
+def _returns(finished: dict[Row, Evaluation]) -> list[dict[str, Any]]:
+    if not finished:
+        return []
+    return [
+        {**_who(row, series), **returns(read_revisit_scores(one.folder), series, one.card.context_frames)}
+        for row, series, one in _series(finished)
+    ]
+
+
+def returns(scores: pa.Table, series: Series, context_frames: int) -> dict[str, list[float]]:
     """The first return to each place that was last seen in the context: after how many frames, and its mean PSNR.
 
     Args:
         scores: rows of `REVISIT_SCORES` of an evaluation.
+        series: the rollout or a bound.
         context_frames: of its card.
     """
-    kind = pc.and_(pc.equal(scores["metric"], "psnr"), pc.equal(scores["series"], "generated"))
+    kind = pc.and_(pc.equal(scores["metric"], "psnr"), pc.equal(scores["series"], series))
     rows = scores.filter(pc.and_(kind, pc.equal(scores["reference"], "raw")))
     rows = rows.filter(pc.less(rows["earlier"], context_frames))
     places = rows.group_by(["episode", "earlier"], use_threads=False).aggregate([("frame", "min"), ("value", "mean")])

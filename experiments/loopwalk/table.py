@@ -10,17 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from data_tools import options
 from experiments.loopwalk.results import results
 from experiments.loopwalk.rows import EPISODES
 from mstv.data.schema import atomic_path
 from mstv.errors import UserError
 
-REVISITS = (
-    ("revisits", "anywhere", "revisits as it walks on, by frames since the place was last seen"),
-    ("look_back", "context", "a place after a look away from it, by frames since it was last seen, in the context"),
-)
-"""What is shown of revisits: list of results.json, where the place was last seen, and words."""
+GAPS = (8, 24, 48, 100, 200)
+"""First gap of each column of returns; between them lie none."""
 
 
 def write_results(size: str, folder: Path, out: Path | None = None) -> str:
@@ -56,14 +55,34 @@ def markdown(found: dict[str, Any]) -> str:
         "\nDifference of two plans in dB (95 % interval), paired by episode, mean over common seeds.\n",
         _table(found["differences"], "horizon", [f"h = {h}" for h in horizons]),
     ]
-    for name, seen_in, words in REVISITS:
-        rows = [row for row in found[name] if row["seen_in"] == seen_in]
-        gaps = sorted({row["first_gap"] for row in rows})
-        if gaps:
-            ends = [f"to {following - 1}" for following in gaps[1:]]
-            titles = [f"{gap} {end}" for gap, end in zip(gaps, [*ends, "and more"], strict=True)]
-            parts += [f"\nPSNR in dB (95 % interval) of {words}.\n", _table(rows, "first_gap", titles)]
+    revisits = [row for row in found["revisits"] if row["seen_in"] == "anywhere"]
+    gaps = sorted({row["first_gap"] for row in revisits})
+    ends = [f"to {following - 1}" for following in gaps[1:]]
+    titles = [f"{gap} {end}" for gap, end in zip(gaps, [*ends, "and more"], strict=False)]
+    parts += [
+        "\nPSNR in dB (95 % interval) of revisits as it walks on, by frames since the place was last seen.\n",
+        _table(revisits, "first_gap", titles),
+    ]
+    if found["returns"]:
+        parts += [
+            "\nMean PSNR in dB (lowest to highest) of places after a look away, by frames since they were last seen.\n",
+            _returns(found["returns"]),
+        ]
     return "\n".join(parts)
+
+
+def _returns(rows: list[dict[str, Any]]) -> str:
+    columns = np.digitize(rows[0]["gaps"], GAPS)  # the same places in every row
+    used = sorted(set(columns.tolist()))
+    gaps = np.array(rows[0]["gaps"])
+    spans = [(gaps[columns == column].min(), gaps[columns == column].max(), sum(columns == column)) for column in used]
+    head = ["plan", "attention, seed", *(f"{low} to {high} ({count} places)" for low, high, count in spans)]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for row in rows:
+        parts = [np.array(row["psnr"])[columns == column] for column in used]
+        cells = [f"{part.mean():.1f} ({part.min():.1f} to {part.max():.1f})" for part in parts]
+        lines.append(f"| {' | '.join([*_who(row), *cells])} |")
+    return "\n".join(lines) + "\n"
 
 
 def _table(

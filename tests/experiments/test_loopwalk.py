@@ -195,7 +195,7 @@ def test_a_return_is_told_by_when_the_context_showed_its_place() -> None:
             ("b", [25], [9], "psnr", "raw", "upper_bound", [50]),
         )
     ]
-    found = returns(pa.concat_tables(rows), 20)
+    found = returns(pa.concat_tables(rows), "generated", 20)
     assert found == {"gaps": [9, 16, 20], "psnr": [12, 11, 21], "episode": ["b", "b", "a"]}
 
 
