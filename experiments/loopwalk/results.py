@@ -72,6 +72,7 @@ def results(size: str, folder: Path) -> dict[str, Any]:
     finished = _finished(folder, PROTOCOL)
     if not finished:
         raise UserError(f"{folder}: no row is finished: run python -m experiments.loopwalk.run {size} {folder}")
+    looked_back = _finished(folder, LOOK_BACK)
     card = next(iter(finished.values())).card
     store = LatentStore(folder / LATENTS)
     seen = [revisits_of(_poses(store, key)[: card.end_frame], card.context_frames) for key in card.episodes]
@@ -103,8 +104,8 @@ def results(size: str, folder: Path) -> dict[str, Any]:
         "rows": rows,
         "differences": list(_differences(values, horizons)),
         "revisits": _by_gap(finished),
-        "look_back": _by_gap(_finished(folder, LOOK_BACK)),
-        "returns": _returns(_finished(folder, LOOK_BACK)),
+        "look_back": _by_gap(looked_back),
+        "returns": _returns(looked_back),
         "losses": [{**_who(row, "generated"), **_losses(read_run(row.run(folder)))} for row in finished],
     }
 
