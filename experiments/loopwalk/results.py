@@ -56,7 +56,7 @@ LOSS_POINTS = 20
 BOUNDS: tuple[Series, ...] = ("upper_bound", "lower_bound")
 _SAME_IN_ALL = (
     *("protocol_version", "split", "selection", "context_frames", "end_frame", "episodes", "seed", "guidance"),
-    *("context_refresh", "image_size", "fps", "precision", "machine", "tokenizer_sha256", "data_sha256"),
+    *("context_refresh", "image_size", "fps", "precision", "tokenizer_sha256", "data_sha256"),
 )
 """Fields of the card of every row."""
 _REFERENCES: dict[Reference, str] = {"raw": "", "own": "own_", "elsewhere": "elsewhere_"}
@@ -223,6 +223,7 @@ def _cost(run: Run, evaluation: Evaluation) -> dict[str, Any]:
         "nfe": card.nfe,
         "context_noise": card.context_noise,
         "checkpoint_sha256": card.checkpoint_sha256,
+        "machine": card.machine,
     }
 
 

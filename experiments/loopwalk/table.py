@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from data_tools import options
+from experiments.loopwalk.kept import with_kept
 from experiments.loopwalk.results import results
 from experiments.loopwalk.rows import EPISODES
 from mstv.data.schema import atomic_path
@@ -22,9 +23,14 @@ GAPS = (8, 24, 48, 100, 200)
 """First gap of each column of returns; between them lie none."""
 
 
-def write_results(size: str, folder: Path, out: Path | None = None) -> str:
-    """Write results.json, by default into `folder`, and its tables in Markdown beside it; returns the tables."""
+def write_results(size: str, folder: Path, out: Path | None = None, keep: Path | None = None) -> str:
+    """Write results.json, by default into `folder`, and its tables in Markdown beside it; returns the tables.
+
+    `keep` is another results.json, whose rows are taken where the folder has none of them.
+    """
     found = results(size, folder)
+    if keep is not None:
+        found = with_kept(found, keep)
     text = markdown(found)
     out = out or folder / "results.json"
     for path, content in ((out, _json(found)), (out.with_suffix(".md"), text)):
@@ -125,9 +131,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("size", choices=sorted(EPISODES))
     parser.add_argument("folder", type=options.folder, help="that experiments.loopwalk.run made")
     parser.add_argument("--out", type=options.folder, help="results.json (default: in the folder)")
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        metavar="RESULTS",
+        help="also the rows of this results.json that the folder lacks, of the same set and tokenizer",
+    )
     arguments = parser.parse_args(argv)
     try:
-        print(write_results(arguments.size, arguments.folder, arguments.out))
+        print(write_results(arguments.size, arguments.folder, arguments.out, arguments.keep))
     except UserError as error:
         print(f"table: {error}", file=sys.stderr)
         return 2

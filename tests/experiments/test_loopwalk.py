@@ -2,17 +2,20 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from data_tools.episode import RawEpisodes
-from experiments.loopwalk import figure, frames, probe, reach, run
+from experiments.loopwalk import figure, frames, probe, reach, run, table
 from experiments.loopwalk import make_set as command
 from experiments.loopwalk.frozen_set import CLAIM, FrozenSet, FrozenSplit, claim, claimed, read_sets, sign, write_sets
+from experiments.loopwalk.kept import with_kept
 from experiments.loopwalk.results import returns
 from experiments.loopwalk.rows import CONTEXT, EPISODES, HERE, LOOK_BACK, LOOK_BACK_END, PROTOCOL, ROWS, Row
 from experiments.loopwalk.scored import Scored, difference, revisits_of
@@ -224,6 +227,33 @@ def test_frames_are_told_apart_by_when_their_pose_was_seen() -> None:
     assert kinds == ["new", "still", "recent", "remembered", "new", "recent"]
 
 
+def test_rows_of_another_place_are_kept_unless_the_folder_has_them(tmp_path: Path) -> None:
+    both = tmp_path / "both.json"
+
+    def results(rows: list[Row], value: float, differences: list[tuple[str, str, list[int]]]) -> dict[str, Any]:
+        who = [{"plan": "upper_bound", "attention": None, "seed": None}, *map(asdict, rows)]
+        by_row = {name: [{**one, "psnr": value} for one in who] for name in ("rows", "revisits", "losses")}
+        pairs = [{"plan": a, "minus": b, "seeds": seeds, "psnr": value} for a, b, seeds in differences]
+        return {"protocol": {"tokenizer_sha256": "f"}, **by_row, "differences": pairs, "look_back": [], "returns": []}
+
+    coarse, framepack, full = Row("coarse_to_fine"), Row("framepack"), Row("full_resolution", seed=1)
+    pairs = [("coarse_to_fine", "framepack", [0]), ("coarse_to_fine", "full_resolution", [1])]
+    there = results([coarse, framepack, full], 1, pairs)
+    there["look_back"] = there["rows"]
+    both.write_text(json.dumps(there))
+    joint = Row("coarse_to_fine", attention="joint")
+    found = with_kept(results([joint, framepack], 2, []), both)
+    order = [("upper_bound", 2), ("coarse_to_fine", 1), ("framepack", 2), ("full_resolution", 1), ("coarse_to_fine", 2)]
+    for name in ("rows", "revisits", "losses"):
+        assert [(row["plan"], row["psnr"]) for row in found[name]] == order
+    assert [row["plan"] for row in found["look_back"]] == ["upper_bound", "coarse_to_fine", "full_resolution"]
+    assert found["differences"] == there["differences"][1:], "of a row that is another one here"
+    for field, value in (("protocol", {"tokenizer_sha256": "e"}), ("rows", [{"plan": "mine"}]), ("returns", None)):
+        both.write_text(json.dumps({**there, field: value}))
+        with pytest.raises(UserError, match=r"both\.json: .*(tokenizer_sha256|no results\.json)"):
+            with_kept(results([joint], 2, []), both)
+
+
 @pytest.mark.slow
 def test_the_whole_benchmark_runs_and_resumes(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -243,8 +273,8 @@ def test_the_whole_benchmark_runs_and_resumes(
     upper = {row["horizon"]: row["psnr"] for row in found["rows"] if row["plan"] == "upper_bound"}
     assert all(upper[row["horizon"]] != row["psnr"] for row in trained)
     assert {row["parameters"] for row in trained} == {1_286_432}
-    table = (tmp_path / "results.md").read_text()
-    assert "| coarse_to_fine | isolated, 0 | 128 | 439 |" in table and "after a look away" in table
+    tables = (tmp_path / "results.md").read_text()
+    assert "| coarse_to_fine | isolated, 0 | 128 | 439 |" in tables and "after a look away" in tables
     row = Row("coarse_to_fine")
     for name, protocol in (("revisits", PROTOCOL), ("look_back", LOOK_BACK)):
         summary = read_run(row.run(tmp_path)).evaluation(protocol).summary
@@ -260,6 +290,9 @@ def test_the_whole_benchmark_runs_and_resumes(
         assert lines and all(line["frames"] and line["psnr"] < 40 for line in lines)
     (losses,) = found["losses"]
     assert losses["validation_steps"] == [2, 4]
+    kept = tmp_path / "kept.json"
+    again = ["mini", str(tmp_path), "--keep", str(tmp_path / "results.json"), "--out", str(kept)]
+    assert table.main(again) == 0 and kept.read_bytes() == (tmp_path / "results.json").read_bytes()
     assert (tmp_path / "index.html").is_file()
     assert figure.main([str(tmp_path / "results.json"), str(tmp_path / "curves.png")]) == 0
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
