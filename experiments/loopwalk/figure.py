@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
+from mstv.data.output_file import PNG, check_output
 from mstv.data.schema import atomic_path
 from mstv.errors import UserError
 
@@ -149,9 +150,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("png", type=Path)
     arguments = parser.parse_args(argv)
     try:
-        found = _read(arguments.results)
-        draw(found, arguments.png)
-    except (UserError, OSError) as error:
+        check_output(arguments.png, [PNG], "png")
+        draw(_read(arguments.results), arguments.png)
+    except UserError as error:
         print(f"figure: {error}", file=sys.stderr)
         return 2
     return 0

@@ -5,6 +5,7 @@ Command:  python -m experiments.loopwalk.frames loopwalk/mini docs/loopwalk_fram
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from data_tools import options
 from experiments.loopwalk.rows import ROWS, Row
 from mstv.callbacks.pictures import beside
 from mstv.cli.arguments import at_least
+from mstv.data.output_file import MP4, PNG, check_output
 from mstv.data.results import CARD, TRUTH, VIDEOS, Card
 from mstv.data.schema import atomic_path
 from mstv.data.video import decode_video, encode_video
@@ -82,15 +84,18 @@ def film(frames: dict[str, Frames], path_mp4: Path) -> None:
         encode_video(beside(columns), temporary, FILM_FPS, FILM_CRF)
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m experiments.loopwalk.frames", description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=options.folder, help="that experiments.loopwalk.run made")
     parser.add_argument("png", type=Path)
     parser.add_argument("--video", type=Path, help="an mp4 of them beside each other, too")
     parser.add_argument("--episode", type=at_least(0), default=0, help="its number, from 0 (default: 0)")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     try:
+        check_output(arguments.png, [PNG], "png")
+        if arguments.video:
+            check_output(arguments.video, [MP4], "--video")
         frames = read_frames(arguments.folder, arguments.episode)
         draw(frames, arguments.png)
         if arguments.video:

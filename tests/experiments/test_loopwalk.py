@@ -254,6 +254,17 @@ def test_rows_of_another_place_are_kept_unless_the_folder_has_them(tmp_path: Pat
             with_kept(results([joint], 2, []), both)
 
 
+def test_pictures_are_refused_before_anything_is_written(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    picture = tmp_path / "frames.png"
+    assert frames.main([str(tmp_path), str(picture), "--video", str(tmp_path / "walk.gif")]) == 2
+    assert "--video" in (said := capfd.readouterr().err) and "must end in .mp4" in said
+    for command in (frames, figure):
+        assert command.main([str(HERE / "results.json"), str(tmp_path / "frames.mp4")]) == 2
+        assert "frames.mp4: must end in .png" in capfd.readouterr().err
+    assert not any(tmp_path.iterdir())
+    assert figure.main([str(HERE / "results.json"), str(picture)]) == 0 and picture.is_file()
+
+
 @pytest.mark.slow
 def test_the_whole_benchmark_runs_and_resumes(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
