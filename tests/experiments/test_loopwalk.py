@@ -258,8 +258,8 @@ def test_pictures_are_refused_before_anything_is_written(tmp_path: Path, capfd: 
     picture = tmp_path / "frames.png"
     assert frames.main([str(tmp_path), str(picture), "--video", str(tmp_path / "walk.gif")]) == 2
     assert "--video" in (said := capfd.readouterr().err) and "must end in .mp4" in said
-    for command in (frames, figure):
-        assert command.main([str(HERE / "results.json"), str(tmp_path / "frames.mp4")]) == 2
+    for module in (frames, figure):
+        assert module.main([str(HERE / "results.json"), str(tmp_path / "frames.mp4")]) == 2
         assert "frames.mp4: must end in .png" in capfd.readouterr().err
     assert not any(tmp_path.iterdir())
     assert figure.main([str(HERE / "results.json"), str(picture)]) == 0 and picture.is_file()
