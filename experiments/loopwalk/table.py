@@ -135,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--keep",
         type=Path,
         metavar="RESULTS",
-        help="also the rows of this results.json that the folder lacks, of the same set and tokenizer",
+        help="also the rows of this results.json that the folder lacks, of the same latents",
     )
     arguments = parser.parse_args(argv)
     try:
