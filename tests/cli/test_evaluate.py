@@ -19,10 +19,11 @@ from mstv.data.latent_shards import LatentStore
 from mstv.data.results import Card, Summary, read_scores
 from mstv.data.video import decode_video, encode_video
 from mstv.errors import UserError
-from mstv.metrics import LPIPS, i3d, trunks
+from mstv.metrics import LPIPS, DINOv2, InceptionFeatures, dinov2, i3d, inception, trunks
 from mstv.tokenizer.module import load_tokenizer
 from tests.cli.conftest import Pipeline
 from tests.metrics.test_distribution import ScriptedI3D
+from tests.metrics.weight_files import write_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 TWO = ["--episodes", "2", "--end", "84"]
@@ -103,6 +104,36 @@ def test_metrics_are_added_to_what_is_there(pipeline: Pipeline, weights: Path) -
     assert main(pipeline.evaluate(*TWO, "--protocol", "extended")) == 0
     other = [*more[:2], "--weights", str(other_weights(weights))]
     assert main(pipeline.evaluate(*TWO, "--protocol", "extended", *other)) == 2
+
+
+@pytest.mark.slow
+def test_every_network_is_read_from_its_public_file(pipeline: Pipeline, tmp_path: Path) -> None:
+    """The large ones, at random."""
+    torch.manual_seed(0)
+    networks = {
+        trunks.WEIGHTS["vgg16"]: LPIPS("vgg16").trunk,
+        dinov2.public_weights("vits14"): DINOv2(*dinov2.SIZES["vits14"]),
+        inception.WEIGHTS: InceptionFeatures(),
+    }
+    for public, network in networks.items():
+        write_weights(tmp_path / public.name, network)
+    names = ["lpips_vgg16", "dino_vits14", "fid"]
+    options = ["--protocol", "networks", "--metrics", *names, "--weights", str(tmp_path)]
+    assert main(pipeline.evaluate(*TWO, *options)) == 0
+    folder = evaluation(pipeline, "networks")
+    card = Card.read(folder / "card.json")
+    notes = {note.name: note.definition or {} for note in card.metrics}
+    assert {*names} < {*notes} and notes["fid"]["backbone"] == "inception_v3_2015_12_05"
+    hashes = [notes["lpips_vgg16"]["weights"]["trunk"], *(notes[name]["weights"] for name in names[1:])]
+    assert [(file["file"], file["published"]) for file in hashes] == [
+        (public.name, None if public.sha256 is None else False) for public in networks
+    ], "random weights are told from the published ones where their hash is known"
+    scores = read_scores(folder)
+    for name in names[:2]:
+        values = scores.filter(pc.equal(scores["metric"], name))["value"].to_numpy()
+        assert len(values) and np.isfinite(values).all() and values.std() > 0
+    distances = [value for value in Summary.read(folder / "summary.json").values if value.metric == "fid"]
+    assert len(distances) == 5 and all(w.value > 0 for value in distances for w in value.horizons)
 
 
 def other_weights(weights: Path) -> Path:
