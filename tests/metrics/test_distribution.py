@@ -148,6 +148,31 @@ def test_inception_has_the_public_names_and_normalised_features(tmp_path):
     assert card["resize"].startswith("299x299")
 
 
+def test_inception_is_the_published_network() -> None:
+    """Reference numbers of torchvision 0.29.2's layers, its means without the padding, a maximum in the last block."""
+    network = InceptionFeatures().eval()
+    generator = torch.Generator().manual_seed(0)
+    state = network.state_dict()
+    for name in sorted(name for name in state if not name.endswith("num_batches_tracked")):
+        random = torch.randn(state[name].shape, generator=generator)
+        if random.ndim == 4:
+            random *= (2 / random[0].numel()) ** 0.5
+        elif name.endswith("running_var"):
+            random = 1 + 0.5 * random.abs()
+        else:
+            random = 0.1 * random + name.endswith("weight")
+        state[name].copy_(random)
+    for size, first, mean, square in (
+        ((299, 299), (0.2416956, 0, 0.0064510), 0.0975242, 0.0277764),
+        ((32, 40), (0.2303742, 0, 0.0111555), 0.0954234, 0.0266751),
+    ):
+        with torch.no_grad():
+            features = network(torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(1)))
+        torch.testing.assert_close(features[0, :3], torch.tensor(first), rtol=1e-4, atol=1e-6)
+        assert features.mean().item() == pytest.approx(mean, rel=1e-4)
+        assert features.square().mean().item() == pytest.approx(square, rel=1e-4)
+
+
 class ScriptedI3D(nn.Module):
     """Called as the public file is."""
 
