@@ -40,13 +40,13 @@ def draw(results: dict[str, Any], path_png: Path) -> None:
     by_gap.set_xlabel("frames since the place was last seen, at least")
     bounds = [row for row in results["look_back"] if row["seen_in"] == "context" and row["plan"] in BOUNDS]
     _lines(look_back, bounds, "first_gap", colors)
-    _returns(look_back, results["returns"], results["rows"], colors)
-    look_back.set_xlabel("frames since the place was last seen; dotted: the plan's reach")
+    _returns(look_back, results["returns"], colors)
+    look_back.set_xlabel("frames since the context showed the place")
     _losses(losses, results["losses"], colors)
     for axes, title in (
         (by_horizon, "all frames"),
         (by_gap, "revisits, walking on"),
-        (look_back, "looking away and back: each return to a place, first seed"),
+        (look_back, "looking away and back, first seed (filled: the plan sees it)"),
         (losses, "losses of training (lines) and validation (dots)"),
     ):
         axes.set_title(title, fontsize=10, loc="left")
@@ -73,17 +73,17 @@ def _colors(rows: list[dict[str, Any]]) -> dict[Who, str]:
     return {one: f"C{plans.index(one)}" if one in plans else "#6b7280" for one in who}
 
 
-def _returns(axes: Axes, returns: list[dict[str, Any]], rows: list[dict[str, Any]], colors: dict[Who, str]) -> None:
-    """Each return as a dot, of the first seed of each plan; and as a vertical line how far back the plan reaches."""
+def _returns(axes: Axes, returns: list[dict[str, Any]], colors: dict[Who, str]) -> None:
+    """Each return as a dot, of the first seed of each plan: filled if the plan sees the place when it draws it."""
     first: dict[Who, dict[str, Any]] = {}
     for row in returns:
         if row["plan"] not in BOUNDS:
             first.setdefault((row["plan"], row["attention"]), row)
     for who, row in first.items():
-        axes.plot(row["gaps"], row["psnr"], "o", color=colors[who], markersize=4, alpha=0.6, markeredgewidth=0)
-        reach = next(one["memory_frames"] for one in rows if (one["plan"], one["attention"]) == who)
-        if row["gaps"] and reach >= min(row["gaps"]):
-            axes.axvline(reach, color=colors[who], linestyle=":", linewidth=1)
+        for seen, face in ((True, colors[who]), (False, "none")):
+            chosen = [i for i, one in enumerate(row["seen"]) if one == seen]
+            x, y = ([row[name][i] for i in chosen] for name in ("gaps", "psnr"))
+            axes.plot(x, y, "o", color=colors[who], markerfacecolor=face, markersize=4, alpha=0.6, markeredgewidth=0.8)
 
 
 def _losses(axes: Axes, rows: list[dict[str, Any]], colors: dict[Who, str]) -> None:
@@ -132,7 +132,9 @@ def _read(path: Path) -> dict[str, Any]:
         revisits = [*found["revisits"], *found["look_back"]]
         complete = all({"seen_in", "first_gap"} <= row.keys() for row in revisits)
         complete = complete and all({"plan", "attention", "psnr", "interval"} <= row.keys() for row in rows)
-        complete = complete and all({"plan", "attention", "gaps", "psnr"} <= row.keys() for row in found["returns"])
+        complete = complete and all(
+            {"plan", "attention", "gaps", "psnr", "seen"} <= row.keys() for row in found["returns"]
+        )
         complete = complete and {"set", "episodes"} <= found["protocol"].keys()
         curves = {"plan", "attention", "train_steps", "train_loss", "validation_steps", "validation_loss"}
         complete = complete and all(curves <= row.keys() for row in found["losses"])

@@ -1,7 +1,7 @@
 """Make a frozen set of LoopWalk, bit for bit the same each time, or find it made.
 
 Command:  python -m experiments.loopwalk.make_set mini loopwalk/mini
-Hardware: mini 2 to 6 minutes, standard 20 to 40 minutes of two CPU cores. Ctrl-C loses seconds; the same command goes on.
+Hardware: mini 2 to 6 minutes, standard 20 to 40 of two CPU cores. Ctrl-C loses seconds; the same command goes on.
 """
 
 import argparse

@@ -1,7 +1,6 @@
 """What the finished rows of LoopWalk show: the content of results.json."""
 
 import itertools
-import math
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import pyarrow.compute as pc
 from experiments.loopwalk.frozen_set import claimed
 from experiments.loopwalk.rows import LATENTS, LOOK_BACK, PROTOCOL, ROWS, Row
 from experiments.loopwalk.scored import Scored, difference, revisits_of, rounded
+from experiments.loopwalk.sight import sight
 from mstv.checkpoint import load_file
 from mstv.compare.training_log import read_training_log
 from mstv.data.latent_shards import LatentStore
@@ -31,8 +31,10 @@ from mstv.data.results import (
 )
 from mstv.data.results.revisit_scores import REVISIT, read_revisit_scores
 from mstv.errors import UserError
+from mstv.levels import Levels
 from mstv.rollout.cost import PlanCost
 from mstv.rollout.families import family_from_dict
+from mstv.rollout.plan import PlanFamily
 
 HORIZONS = (1, 16, 64, 256, 768)
 NOTES = {
@@ -47,7 +49,8 @@ NOTES = {
     "own_psnr, own_ssim": "the same against the series' own earlier frame of the place: does it agree with itself?",
     "elsewhere_psnr, elsewhere_ssim": "the same against an earlier frame of its own of another place, for comparison",
     "look_back": "the same of walks that look away and back from one spot, with gaps of 8 to 512 frames",
-    "returns": "of look_back, each place that was last seen in the context: frames since then, mean psnr of its frames",
+    "returns": "of look_back, each place that was last seen in the context: frames since then (gaps), the first frame "
+    "that shows it, mean psnr of all that do, and whether the step that first draws it sees the earlier one (seen)",
     "differences": "psnr of `plan` less that of `minus`, paired by episode, mean over the seeds that both have",
     "losses": "of training and validation, each the mean of what was logged since the step before",
 }
@@ -105,7 +108,7 @@ def results(size: str, folder: Path) -> dict[str, Any]:
         "differences": list(_differences(values, horizons)),
         "revisits": _by_gap(finished),
         "look_back": _by_gap(looked_back),
-        "returns": _returns(looked_back),
+        "returns": _returns(folder, looked_back),
         "losses": [{**_who(row, "generated"), **_losses(read_run(row.run(folder)))} for row in finished],
     }
 
@@ -174,17 +177,23 @@ def _gaps(tables: list[RevisitMeans]) -> list[dict[str, Any]]:
     return [lines[where] for where in sorted(lines)]
 
 
-def _returns(finished: dict[Row, Evaluation]) -> list[dict[str, Any]]:
+def _returns(folder: Path, finished: dict[Row, Evaluation]) -> list[dict[str, Any]]:
     if not finished:
         return []
-    return [
-        {**_who(row, series), **returns(read_revisit_scores(one.folder), series, one.card.context_frames)}
-        for row, series, one in _series(finished)
-    ]
+    found = []
+    for row, series, one in _series(finished):
+        each = returns(read_revisit_scores(one.folder), series, one.card.context_frames)
+        seen = None
+        if row is not None:
+            plan = _family(one.card).plan(_base_num_tokens(_state(read_run(row.run(folder)), one.card)))
+            frames = sight(plan, one.card.context_frames, one.card.end_frame)
+            seen = [frame - gap in frames[frame] for frame, gap in zip(each["frame"], each["gaps"], strict=True)]
+        found.append({**_who(row, series), **each, "seen": seen})
+    return found
 
 
-def returns(scores: pa.Table, series: Series, context_frames: int) -> dict[str, list[float]]:
-    """The first return to each place that was last seen in the context: after how many frames, and its mean PSNR.
+def returns(scores: pa.Table, series: Series, context_frames: int) -> dict[str, list[Any]]:
+    """The first return to each place that was last seen in the context: when, after how many frames, and its mean PSNR.
 
     Args:
         scores: rows of `REVISIT_SCORES` of an evaluation.
@@ -199,6 +208,7 @@ def returns(scores: pa.Table, series: Series, context_frames: int) -> dict[str, 
     order = np.argsort(gap, kind="stable")
     return {
         "gaps": gap[order].tolist(),
+        "frame": places["frame_min"].to_numpy()[order].tolist(),
         "psnr": np.round(places["value_mean"].to_numpy()[order], 2).tolist(),
         "episode": places["episode"].take(pa.array(order)).to_pylist(),
     }
@@ -207,11 +217,8 @@ def returns(scores: pa.Table, series: Series, context_frames: int) -> dict[str, 
 def _cost(run: Run, evaluation: Evaluation) -> dict[str, Any]:
     """What a row took to train, and takes to sample."""
     card = evaluation.card
-    state = load_file(run.folder / "checkpoints" / card.checkpoint)
-    family = family_from_dict({"family": card.plan.family, **card.plan.parameters})
-    levels = state["mstv"]["config"]["levels"]
-    base = math.prod(a // b for a, b in zip(levels["image_size"], levels["patch_size"], strict=True))
-    cost = PlanCost(family.merged_plan(base), 1, 1, card.attention, 2)
+    state = _state(run, card)
+    cost = PlanCost(_family(card).merged_plan(_base_num_tokens(state)), 1, 1, card.attention, 2)
     record = run.training_record()
     return {
         "train_steps": state["global_step"],
@@ -225,6 +232,18 @@ def _cost(run: Run, evaluation: Evaluation) -> dict[str, Any]:
         "checkpoint_sha256": card.checkpoint_sha256,
         "machine": card.machine,
     }
+
+
+def _state(run: Run, card: Card) -> dict[str, Any]:
+    return load_file(run.folder / "checkpoints" / card.checkpoint)
+
+
+def _family(card: Card) -> PlanFamily:
+    return family_from_dict({"family": card.plan.family, **card.plan.parameters})
+
+
+def _base_num_tokens(state: dict[str, Any]) -> int:
+    return Levels.from_dict(state["mstv"]["config"]["levels"]).num_tokens(0)
 
 
 def _losses(run: Run) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from data_tools import options
 from experiments.loopwalk.kept import with_kept
@@ -18,9 +19,7 @@ from experiments.loopwalk.results import results
 from experiments.loopwalk.rows import EPISODES
 from mstv.data.schema import atomic_path
 from mstv.errors import UserError
-
-GAPS = (8, 24, 48, 100, 200)
-"""First gap of each column of returns; between them lie none."""
+from mstv.metrics.revisits import AWAY, GAPS
 
 
 def write_results(size: str, folder: Path, out: Path | None = None, keep: Path | None = None) -> str:
@@ -71,24 +70,44 @@ def markdown(found: dict[str, Any]) -> str:
     ]
     if found["returns"]:
         parts += [
-            "\nMean PSNR in dB (lowest to highest) of places after a look away, by frames since they were last seen.\n",
-            _returns(found["returns"]),
+            "\nPSNR in dB (lowest to highest) of places after a look away, by frames since the context showed them.\n"
+            "Bold: the plan sees all of them as it draws them.\n",
+            _returns(found["returns"], found["protocol"]["context_frames"]),
+            "\nThe same, and places that it passes as it begins to look away, by whether the plan sees them.\n",
+            _seen(found["returns"]),
         ]
     return "\n".join(parts)
 
 
-def _returns(rows: list[dict[str, Any]]) -> str:
-    columns = np.digitize(rows[0]["gaps"], GAPS)  # the same places in every row
-    used = sorted(set(columns.tolist()))
+def _returns(rows: list[dict[str, Any]], context: int) -> str:
+    """A column for each bin of gaps; the places are the same in every row."""
     gaps = np.array(rows[0]["gaps"])
-    spans = [(gaps[columns == column].min(), gaps[columns == column].max(), sum(columns == column)) for column in used]
-    head = ["plan", "attention, seed", *(f"{low} to {high} ({count} places)" for low, high, count in spans)]
+    columns = np.where(np.array(rows[0]["frame"]) < context + AWAY, 0, np.digitize(gaps, GAPS))
+    places = [columns == column for column in sorted(set(columns.tolist()) - {0})]
+    head = ["plan", "attention, seed"]
+    head += [f"{gaps[part].min()} to {gaps[part].max()} ({part.sum()} places)" for part in places]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for row in rows:
-        parts = [np.array(row["psnr"])[columns == column] for column in used]
-        cells = [f"{part.mean():.1f} ({part.min():.1f} to {part.max():.1f})" for part in parts]
+        cells = [_spread(row, part) for part in places]
+        seen = [row["seen"] is not None and np.array(row["seen"])[part].all() for part in places]
+        cells = [f"**{cell}**" if sees else cell for cell, sees in zip(cells, seen, strict=True)]
         lines.append(f"| {' | '.join([*_who(row), *cells])} |")
     return "\n".join(lines) + "\n"
+
+
+def _seen(rows: list[dict[str, Any]]) -> str:
+    lines = ["| plan | attention, seed | places seen | PSNR | not seen | PSNR |", "|---" * 6 + "|"]
+    for row in rows:
+        if row["seen"] is not None:
+            seen = np.array(row["seen"], bool)
+            cells = [word for part in (seen, ~seen) for word in (str(part.sum()), _spread(row, part))]
+            lines.append(f"| {' | '.join([*_who(row), *cells])} |")
+    return "\n".join(lines) + "\n"
+
+
+def _spread(row: dict[str, Any], places: Bool[np.ndarray, " P"]) -> str:
+    psnr = np.array(row["psnr"])[places]
+    return f"{psnr.mean():.1f} ({psnr.min():.1f} to {psnr.max():.1f})" if len(psnr) else ""
 
 
 def _table(

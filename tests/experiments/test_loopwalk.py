@@ -16,9 +16,10 @@ from experiments.loopwalk import figure, frames, probe, reach, run, table
 from experiments.loopwalk import make_set as command
 from experiments.loopwalk.frozen_set import CLAIM, FrozenSet, FrozenSplit, claim, claimed, read_sets, sign, write_sets
 from experiments.loopwalk.kept import with_kept
-from experiments.loopwalk.results import returns
-from experiments.loopwalk.rows import CONTEXT, EPISODES, HERE, LOOK_BACK, LOOK_BACK_END, PROTOCOL, ROWS, Row
+from experiments.loopwalk.results import HORIZONS, returns
+from experiments.loopwalk.rows import CONTEXT, END, EPISODES, HERE, LOOK_BACK, LOOK_BACK_END, PROTOCOL, ROWS, Row
 from experiments.loopwalk.scored import Scored, difference, revisits_of
+from experiments.loopwalk.sight import known_frames, sight
 from mstv.checkpoint import load_file
 from mstv.cli.experiment import Experiment
 from mstv.cli.main import main as mstv
@@ -33,6 +34,16 @@ from mstv.rollout.cost import PlanCost
 from tests.cli import recipe_sets
 
 BUDGET = {"mini": 128, "standard": 960}
+FROZEN_RESULTS = json.loads((HERE / "results.json").read_text())
+NAMES = {
+    ("coarse_to_fine", "isolated"): "coarse-to-fine, three seeds",
+    ("coarse_to_fine", "joint"): "coarse-to-fine, joint attention, one seed",
+    ("framepack", "isolated"): "FramePack's plan, three seeds",
+    ("framepack_latents", "isolated"): "FramePack's own input layer, one seed",
+    ("full_resolution", "isolated"): "full resolution, three seeds",
+    ("upscale", "isolated"): "upscale, one seed",
+}
+"""Lines of the page's first table."""
 
 
 def tiny_set() -> FrozenSet:
@@ -199,7 +210,7 @@ def test_a_return_is_told_by_when_the_context_showed_its_place() -> None:
         )
     ]
     found = returns(pa.concat_tables(rows), "generated", 20)
-    assert found == {"gaps": [9, 16, 20], "psnr": [12, 11, 21], "episode": ["b", "b", "a"]}
+    assert found == {"gaps": [9, 16, 20], "frame": [28, 25, 30], "psnr": [12, 11, 21], "episode": ["b", "b", "a"]}
 
 
 def test_differences_are_paired_by_episode_over_the_mean_of_the_seeds() -> None:
@@ -330,13 +341,70 @@ def test_the_whole_benchmark_runs_and_resumes(
     assert said.out.count("already there") >= 1
 
 
-def test_a_place_is_known_as_long_as_it_is_seen_again_within_reach() -> None:
-    places = [1, 2, 3, 1, 9, 9, 1, 9, 9, 9, 9, 1, 2, 4]
+def walk(places: list[int]) -> np.ndarray:
     poses = np.zeros((len(places), 5))
     poses[:, 0] = places
-    known = reach.known_frames(poses, context=3, reach=4)
+    return poses
+
+
+def test_a_place_is_known_while_the_plan_sees_it_in_a_frame_that_it_knows() -> None:
+    poses = walk([1, 2, 3, 1, 9, 9, 1, 9, 9, 9, 9, 1, 2, 4])
+    back = lambda reach: {frame: frozenset(range(frame - reach, frame)) for frame in range(3, len(poses))}  # noqa: E731
     # 1 comes back after 3 and 3 frames, then after 5, too late; 2 after 11; 4 and 9 were never in the context.
-    assert np.flatnonzero(known).tolist() == [0, 1, 2, 3, 6]
-    assert np.flatnonzero(reach.known_frames(poses, 3, 11)).tolist() == [0, 1, 2, 3, 6, 11, 12]
-    found = reach.reaches("mini")
-    assert next(iter(found)) == "coarse_to_fine" and found["full_resolution"] < 8
+    assert np.flatnonzero(known_frames(poses, 3, back(4))).tolist() == [0, 1, 2, 3, 6]
+    assert np.flatnonzero(known_frames(poses, 3, back(11))).tolist() == [0, 1, 2, 3, 6, 11, 12]
+    blind = {**back(11), 6: frozenset(range(3, 6))}
+    assert known_frames(poses, 3, blind)[11], "from 3, though 6 was not drawn from the context"
+    assert not known_frames(walk([1, 2, 5, 1, 9, 1]), 3, {3: frozenset(), 4: frozenset(), 5: frozenset([3, 4])})[5]
+
+
+def test_frames_see_what_the_step_sees_that_draws_them_first() -> None:
+    plans = reach.plans("mini")
+    seen = {name: sight(plan, CONTEXT, END) for name, plan in plans.items()}
+    assert all(list(frames) == list(range(CONTEXT, END)) for frames in seen.values())
+    back = {name: {frame - min(one) for frame, one in frames.items()} for name, frames in seen.items()}
+    # Frames that are drawn at once share what they see, so that the last of them sees farther back.
+    assert {name: (min(one), max(one)) for name, one in back.items()} == {
+        "coarse_to_fine": (99, 106),
+        "upscale": (60, 119),
+        "framepack": (53, 53),
+        "framepack_latents": (53, 53),
+        "full_resolution": (4, 7),
+    }
+    for name, plan in plans.items():
+        shortest = PlanCost(plan, 1, 1, "isolated", 2).memory[1]
+        assert min(back[name]) == shortest, "what the plan's cost tells is what every frame has"
+    # Upscale draws 60 frames at once: where in them a frame lies decides what it sees.
+    assert min(seen["upscale"][CONTEXT]) == min(seen["upscale"][CONTEXT + 59]) == CONTEXT - 60
+
+
+def test_rows_have_one_size_of_model() -> None:
+    for size in BUDGET:
+        experiments = [Experiment.read(row.layers(size)) for row in ROWS]
+        assert len({(one.size, one.levels) for one in experiments}) == 1
+    trained = [row for row in FROZEN_RESULTS["rows"] if row["attention"]]
+    own_input_layer = {row["parameters"] for row in trained if row["plan"] == "framepack_latents"}
+    assert {row["parameters"] for row in trained} - own_input_layer == {1_286_432}
+    assert own_input_layer == {1_368_608}, "its merging projections"
+
+
+def test_the_page_says_what_the_results_say() -> None:
+    lines = (HERE / "README.md").read_text().splitlines()
+    trained = [row for row in FROZEN_RESULTS["rows"] if row["attention"]]
+    for who in {(row["plan"], row["attention"]) for row in trained}:
+        rows = [row for row in trained if (row["plan"], row["attention"]) == who]
+        cells = [f"{rows[0]['token_evaluations_per_frame']:,.0f}"]
+        for horizon in HORIZONS:
+            values = [row["psnr"] for row in rows if row["horizon"] == horizon]
+            low, high = f"{min(values):.1f}", f"{max(values):.1f}"
+            cells.append(low if low == high else f"{low} to {high}")
+        assert f"| {NAMES[who]} | {' | '.join(cells)} |" in lines
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mini", "mini-look-back"])
+def test_test_walks_are_the_frozen_ones(name: str, tmp_path: Path) -> None:
+    """Compared with `sets.json`, worlds, actions, poses and decoded frames."""
+    frozen = read_sets()[name]
+    tests_alone = frozen.model_copy(update={"splits": {"test": frozen.splits["test"]}})
+    assert command.make_set(tests_alone, tmp_path) is True
