@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -9,10 +10,10 @@ import pytest
 from data_tools.cli import main as mstv_data
 from mstv.cli.main import main
 from mstv.data.latent_shards import LatentStore
-from mstv.data.results import read_revisit_scores, read_run
+from mstv.data.results import episode_curves, read_revisit_scores, read_run
 from mstv.data.schema import Source
 from mstv.evaluation.protocols import PROTOCOLS
-from tests.cli.conftest import Pipeline
+from tests.cli.conftest import EXPERIMENTS, Pipeline
 
 
 def evaluate(pipeline: Pipeline, *options: str, command: str = "evaluate") -> int:
@@ -86,3 +87,29 @@ def test_their_walks_are_recorded_by_name(policy, tmp_path):
     content = json.loads(path.read_text())
     assert content["source"]["policy"] == policy
     protocol.check_episode(content["key"], content["num_frames"], Source(**content["source"]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_every_protocol_is_evaluated_on_walks_of_its_own(name: str, pipeline: Pipeline, tmp_path: Path) -> None:
+    protocol = PROTOCOLS[name]
+    raw, shards, latents = (tmp_path / folder for folder in ("raw", "shards", "latents"))
+    record = ["record", "--policy", protocol.policy or "loopwalk", "--episodes", "1", "--workers", "1", "--size", "64"]
+    assert mstv_data([*record, "--frames", str(protocol.end_frame), "--out", str(raw)]) == 0
+    (source,) = raw.glob("blockworld-*.json")
+    world = json.loads(source.read_text())["source"]["world"]
+    assert mstv_data(["shard", str(raw), str(shards), "--test-worlds", world, "--workers", "1"]) == 0
+    assert main(["encode", str(shards), str(latents), "--tokenizer", str(pipeline.tokenizer)]) == 0
+    run = pipeline.diffusion
+    if protocol.context_frames < 42:  # the demo's plan needs more
+        run = tmp_path / "run"
+        plan = ["-c", str(EXPERIMENTS / "plans" / "full_resolution.yaml"), "--trainer.max_steps", "1"]
+        assert main(pipeline.fit_diffusion(run, *plan)) == 0
+    span = ["--protocol", name, "--latents", str(latents), "--episodes", "1", "--nfe", "2", "--metrics", "psnr"]
+    assert main(["evaluate", str(run), *span]) == 0
+    evaluation = read_run(run).evaluation(name)
+    assert (evaluation.card.context_frames, evaluation.card.end_frame) == (protocol.context_frames, protocol.end_frame)
+    curves = episode_curves(evaluation.scores(), "psnr", "raw", "generated")
+    assert curves is not None and curves.values.shape == (1, protocol.end_frame - protocol.context_frames)
+    if protocol.policy:
+        assert [gap for means in evaluation.summary.revisits for gap in means.gaps], "it comes back"
