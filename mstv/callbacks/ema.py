@@ -120,8 +120,11 @@ class EMA(Callback):
         """Exchange values, not tensors: an optimiser, a strategy or a compiled graph may hold on to these."""
         if not self._averages:
             return
-        for weight, average in zip(_weights(module), self._averages, strict=True):
-            kept = weight.clone()
+        weights, averages = local(_weights(module)), local(self._averages)
+        # All memory that this takes: where there is none left, nothing is exchanged, rather than half of it.
+        spare = torch.empty(max(weight.nbytes for weight in weights), dtype=torch.uint8, device=weights[0].device)
+        for weight, average in zip(weights, averages, strict=True):
+            kept = spare[: weight.nbytes].view(weight.dtype).view(weight.shape).copy_(weight)
             weight.copy_(average)
             average.copy_(kept)
         self._swapped = not self._swapped

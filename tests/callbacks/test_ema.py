@@ -116,6 +116,27 @@ def test_a_rollout_within_training_sees_the_averages(tmp_path: Path) -> None:
         assert torch.allclose(seen.double(), average(rolls.weights[:step], 0.6), atol=1e-6)
 
 
+def test_without_memory_nothing_is_exchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs out within a rollout must leave the training as it was."""
+
+    def full(*_: Any, **__: Any) -> Tensor:
+        raise torch.OutOfMemoryError
+
+    ema, module = EMA(0.6), Tiny(settings())
+    trainer(tmp_path, 3, ema).fit(module, TinyData(3))
+    for average in ema._averages:
+        average.zero_()
+    before = [weight.detach().clone() for weight in module.parameters()]
+    with monkeypatch.context() as patch, pytest.raises(torch.OutOfMemoryError):
+        patch.setattr(torch, "empty", full)
+        with ema.applied(module):
+            raise AssertionError
+    assert all(torch.equal(a, b) for a, b in zip(module.parameters(), before, strict=True))
+    with ema.applied(module):
+        assert all(weight.abs().max() == 0 for weight in module.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(module.parameters(), before, strict=True))
+
+
 def test_nonsense_is_refused() -> None:
     for decay in (-0.1, 1.0, float("nan")):
         with pytest.raises(UserError, match="decay"):
