@@ -62,11 +62,9 @@ def run(arguments: argparse.Namespace) -> int:
     with prepared(arguments, scored=True) as job, living(job.folder, rank):
         following = ActionFollowing.begin(job, arguments.inverse_dynamics) if arguments.inverse_dynamics else None
         scoring = Scoring.begin(job, loaded, arguments.weights, following)
-        fresh = rank.count == 1 and not any(job.latents_path(key).is_file() for key in job.card.episodes)
         started = time.monotonic()
-        roll_out(job)
         # A resumed rollout has no honest wall clock, nor has one that ranks shared.
-        seconds = time.monotonic() - started if fresh else None
+        seconds = time.monotonic() - started if roll_out(job) and rank.count == 1 else None
         scoring.score_own()
         write_level_videos(job)
         if rank.index:

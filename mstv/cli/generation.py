@@ -30,11 +30,15 @@ Streams = dict[int, list[NpyStream]]
 """Of each level that is kept, level 0 first, the files of the batch's episodes."""
 
 
-def roll_out(job: RolloutJob) -> None:
-    """Generate, decode and write the episodes that are not complete yet."""
+def roll_out(job: RolloutJob) -> bool:
+    """Generate, decode and write the episodes that are not complete yet.
+
+    Returns:
+        Whether all frames were generated now, none by an earlier try.
+    """
     keys = [key for key in job.keys if not job.videos_complete(key)]
     if not keys:
-        return
+        return False
     new = [key for key in keys if not job.latents_path(key).is_file()]
     batches = [_Batch(job, new[start : start + job.batch_size]) for start in range(0, len(new), job.batch_size)]
     first, end = job.card.context_frames, job.card.end_frame
@@ -54,6 +58,7 @@ def roll_out(job: RolloutJob) -> None:
             if key not in new:
                 with rollout_videos(job, [key]) as videos:
                     _replay(job.latents(key), videos)
+    return done == 0
 
 
 def _replay(latents: np.ndarray, videos: RolloutVideos) -> None:

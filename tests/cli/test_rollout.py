@@ -18,6 +18,7 @@ from mstv.cli import generation
 from mstv.cli.main import main
 from mstv.data.conditions import Conditions
 from mstv.data.latent_shards import LatentStore
+from mstv.data.results import Summary
 from mstv.data.schema import HOST
 from mstv.data.video import decode_video
 from mstv.rollout.generate import Rollout
@@ -77,7 +78,7 @@ def test_every_plan_rolls_out(name: str, pipeline: Pipeline, tmp_path: Path) -> 
 
 
 def test_an_interrupted_rollout_resumes_bit_identically(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    command = pipeline.evaluate("--episodes", "2", command="rollout")
+    command = pipeline.evaluate("--episodes", "2", "--metrics", "psnr")
     assert main([*command, "--protocol", "whole"]) == 0
     monkeypatch.setattr(generation, "SAVE_SECONDS", 0.0)
     run_steps, done = Rollout.run, []
@@ -97,6 +98,7 @@ def test_an_interrupted_rollout_resumes_bit_identically(pipeline: Pipeline, monk
         assert not list(folders[1].glob("*/*.mp4")), "no half video takes a name"
     assert main(command) == 0
     assert done == list(range(1, 26)), "each step is done once, since each was saved"
+    assert [Summary.read(folder / "summary.json").rollout_seconds is None for folder in folders] == [False, True]
     whole, stopped = (latents(pipeline.diffusion, folder.name) for folder in folders)
     assert len(whole) == 2
     for key, values in whole.items():
