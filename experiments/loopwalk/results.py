@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from experiments.loopwalk.frozen_set import claimed
-from experiments.loopwalk.rows import LATENTS, LOOK_BACK, PROTOCOL, ROWS, Row
+from experiments.loopwalk.rows import LATENTS, LOOK_BACK, PROTOCOL, Row, rows_of
 from experiments.loopwalk.scored import Scored, difference, revisits_of, rounded
 from experiments.loopwalk.sight import sight
 from mstv.checkpoint import load_file
@@ -66,16 +66,17 @@ _REFERENCES: dict[Reference, str] = {"raw": "", "own": "own_", "elsewhere": "els
 """By what frames are compared with, the beginning of the names."""
 
 
-def results(size: str, folder: Path) -> dict[str, Any]:
-    """The content of results.json: the finished rows and both bounds.
+def results(size: str, folder: Path, steps: int | None = None) -> dict[str, Any]:
+    """The content of results.json: the finished rows, trained for so many steps, and both bounds.
 
     Raises:
         UserError: no row is finished, or rows were evaluated on different frames.
     """
-    finished = _finished(folder, PROTOCOL)
+    finished = _finished(folder, PROTOCOL, steps)
     if not finished:
-        raise UserError(f"{folder}: no row is finished: run python -m experiments.loopwalk.run {size} {folder}")
-    looked_back = _finished(folder, LOOK_BACK)
+        more = f" --steps {steps}" if steps else ""
+        raise UserError(f"{folder}: no row is finished: run python -m experiments.loopwalk.run {size} {folder}{more}")
+    looked_back = _finished(folder, LOOK_BACK, steps)
     card = next(iter(finished.values())).card
     store = LatentStore(folder / LATENTS)
     seen = [revisits_of(_poses(store, key)[: card.end_frame], card.context_frames) for key in card.episodes]
@@ -96,6 +97,7 @@ def results(size: str, folder: Path) -> dict[str, Any]:
     protocol = {
         "name": PROTOCOL,
         "set": size,
+        "steps": steps,
         "test_walks": claimed(folder).splits["test"].walks,
         **{field: value for field, value in card.model_dump(mode="json").items() if field in _SAME_IN_ALL},
         "ground_truth": "raw",
@@ -113,9 +115,10 @@ def results(size: str, folder: Path) -> dict[str, Any]:
     }
 
 
-def _finished(folder: Path, protocol: str) -> dict[Row, Evaluation]:
+def _finished(folder: Path, protocol: str, steps: int | None) -> dict[Row, Evaluation]:
     """Evaluations that are done, in the rows' order; raises UserError where they are not of the same frames."""
-    found = {row: read_run(row.run(folder)).evaluation(protocol) for row in ROWS if row.is_finished(folder, protocol)}
+    done = [row for row in rows_of(steps) if row.is_finished(folder, protocol)]
+    found = {row: read_run(row.run(folder)).evaluation(protocol) for row in done}
     card: Card | None = None
     for row, evaluation in found.items():
         card = card or evaluation.card

@@ -1,6 +1,6 @@
 """The rows of the LoopWalk table, in the order in which they are trained."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mstv.data.results import SUMMARY, evaluation_folder
@@ -26,16 +26,18 @@ class Row:
         plan: name of its layer.
         attention: what context tokens see.
         seed: of the initial weights, the noise and the order of the data.
+        steps: of the training; None for those of the recipe.
     """
 
     plan: str
     attention: str = "isolated"
     seed: int = 0
+    steps: int | None = None
 
     @property
     def name(self) -> str:
         """Of the run."""
-        return f"{self.plan}-{self.attention}-{self.seed}"
+        return f"{self.plan}-{self.attention}-{self.seed}" + (f"-{self.steps}" if self.steps else "")
 
     def run(self, folder: Path) -> Path:
         """Where it trains, in the folder of its set."""
@@ -48,6 +50,14 @@ class Row:
     def is_finished(self, folder: Path, protocol: str = PROTOCOL) -> bool:
         """Whether it is trained and evaluated."""
         return (self.evaluation(folder, protocol) / SUMMARY).is_file()
+
+    @property
+    def training(self) -> tuple[str, ...]:
+        """Options of `mstv fit`; the schedule of the learning rate ends with the training."""
+        seeds = ("--model.seed", str(self.seed), "--data.seed", str(self.seed))
+        if self.steps is None:
+            return seeds
+        return (*seeds, "--trainer.max_steps", str(self.steps), "--model.optimiser.decay_steps", str(self.steps))
 
     @property
     def sampling(self) -> tuple[str, ...]:
@@ -69,3 +79,8 @@ ROWS = (
     Row("framepack_latents"),
     Row("coarse_to_fine", attention="joint"),
 )
+
+
+def rows_of(steps: int | None) -> tuple[Row, ...]:
+    """All rows, trained for so many steps."""
+    return tuple(replace(row, steps=steps) for row in ROWS)

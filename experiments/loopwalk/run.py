@@ -28,6 +28,7 @@ from experiments.loopwalk.rows import (
     ROWS,
     TOKENIZER,
     Row,
+    rows_of,
 )
 from experiments.loopwalk.table import write_results
 from mstv.data.schema import MANIFEST
@@ -86,10 +87,9 @@ class Benchmark:
             print(f"{run}: already there")
             return
         if not row.is_finished(self.folder):
-            seeds = ["--model.seed", str(row.seed), "--data.seed", str(row.seed)]
             recipe = [word for path in row.layers(self.size) for word in ("-c", str(path))]
             latents = ["--data.folder", str(self.folder / LATENTS)]
-            _mstv("fit", *recipe, "--run", str(run), *latents, *seeds, "--wandb", "false", *self.fit_options)
+            _mstv("fit", *recipe, "--run", str(run), *latents, *row.training, "--wandb", "false", *self.fit_options)
             self._evaluate(row, PROTOCOL)
         self._evaluate(row, LOOK_BACK, "--latents", str(self.folder / LOOK_BACK_SET / LATENTS))
 
@@ -98,10 +98,11 @@ class Benchmark:
         span += ["--batch-size", str(min(16, self.episodes)), "--protocol", protocol]
         _mstv("evaluate", str(row.run(self.folder)), *options, *span, *row.sampling, *METRICS)
 
-    def compare(self) -> None:
-        """The page of all finished rows: training curves, curves, numbers, cost and videos side by side."""
-        finished = [str(row.run(self.folder)) for row in ROWS if row.is_finished(self.folder)]
-        page = ["--out", str(self.folder / "index.html"), "--title", f"LoopWalk {self.size}"]
+    def compare(self, rows: Sequence[Row]) -> None:
+        """The page of those that are finished: training curves, curves, numbers, cost and videos side by side."""
+        finished = [str(row.run(self.folder)) for row in rows if row.is_finished(self.folder)]
+        name = f"index-{rows[0].steps}.html" if rows[0].steps else "index.html"
+        page = ["--out", str(self.folder / name), "--title", f"LoopWalk {self.size}"]
         _mstv("compare", *finished, "--protocol", PROTOCOL, *page)
 
 
@@ -142,18 +143,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="store_true",
         help="a few steps on a few episodes, in another folder: checks the pipeline only",
     )
+    parser.add_argument("--steps", type=options.positive, help="train for so many, into rows and a table of their own")
     arguments = parser.parse_args(argv)
+    rows = rows_of(arguments.steps)
     benchmark = Benchmark(arguments.size, arguments.folder, arguments.quick)
     try:
         with terminable():
             benchmark.prepare()
-            for row in ROWS:
-                if row.name in arguments.rows:
+            for name, row in zip(names, rows, strict=True):
+                if name in arguments.rows:
                     benchmark.train_and_evaluate(row)
                     # After every row, so that there is always a table of what is done.
-                    print(write_results(arguments.size, arguments.folder))
+                    print(write_results(arguments.size, arguments.folder, steps=arguments.steps))
             if arguments.rows:
-                benchmark.compare()
+                benchmark.compare(rows)
     except UserError as error:
         print(f"run: {error}", file=sys.stderr)
         return 2

@@ -22,16 +22,26 @@ from mstv.errors import UserError
 from mstv.metrics.revisits import AWAY, GAPS
 
 
-def write_results(size: str, folder: Path, out: Path | None = None, keep: Path | None = None) -> str:
+def write_results(
+    size: str, folder: Path, out: Path | None = None, keep: Path | None = None, steps: int | None = None
+) -> str:
     """Write results.json, by default into `folder`, and its tables in Markdown beside it; returns the tables.
 
-    `keep` is another results.json, whose rows are taken where the folder has none of them.
+    Args:
+        size: `mini` or `standard`.
+        folder: that the rows are in.
+        out: the file.
+        keep: another results.json, whose rows are taken where the folder has none of them.
+        steps: of the trainings; None takes those of as many as the recipes say.
+
+    Raises:
+        UserError: as `results` and `with_kept`.
     """
-    found = results(size, folder)
+    found = results(size, folder, steps)
     if keep is not None:
         found = with_kept(found, keep)
     text = markdown(found)
-    out = out or folder / "results.json"
+    out = out or folder / (f"results-{steps}.json" if steps else "results.json")
     for path, content in ((out, _json(found)), (out.with_suffix(".md"), text)):
         with atomic_path(path) as temporary:
             temporary.write_text(content)
@@ -156,9 +166,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="RESULTS",
         help="also the rows of this results.json that the folder lacks, of the same latents",
     )
+    parser.add_argument(
+        "--steps", type=options.positive, help="of rows that were trained for other than the usual steps"
+    )
     arguments = parser.parse_args(argv)
     try:
-        print(write_results(arguments.size, arguments.folder, arguments.out, arguments.keep))
+        print(write_results(arguments.size, arguments.folder, arguments.out, arguments.keep, arguments.steps))
     except UserError as error:
         print(f"table: {error}", file=sys.stderr)
         return 2

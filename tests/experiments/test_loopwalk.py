@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import yaml
 
 from data_tools.episode import RawEpisodes
 from experiments.loopwalk import figure, frames, probe, reach, run, table
@@ -34,7 +35,9 @@ from mstv.rollout.cost import PlanCost
 from tests.cli import recipe_sets
 
 BUDGET = {"mini": 128, "standard": 960}
-FROZEN_RESULTS = json.loads((HERE / "results.json").read_text())
+FROZEN_RESULTS, LONGER_RESULTS = (
+    json.loads((HERE / name).read_text()) for name in ("results.json", "results_4000.json")
+)
 NAMES = {
     ("coarse_to_fine", "isolated"): "coarse-to-fine, three seeds",
     ("coarse_to_fine", "joint"): "coarse-to-fine, joint attention, one seed",
@@ -339,6 +342,16 @@ def test_the_whole_benchmark_runs_and_resumes(
     code, said = run.main(arguments), capfd.readouterr()
     assert code == 0, said.err
     assert said.out.count("already there") >= 1
+    usual = (tmp_path / "results.json").read_bytes()
+    assert run.main([*arguments, "--steps", "200"]) == 0, "which --quick cuts short"
+    longer = json.loads((tmp_path / "results-200.json").read_text())
+    assert [row["seed"] for row in longer["losses"]] == [0] and longer["protocol"]["steps"] == 200
+    config = yaml.safe_load((Row("coarse_to_fine", steps=200).run(tmp_path) / "config.yaml").read_text())
+    assert config["model"]["init_args"]["optimiser"]["decay_steps"] == 200
+    assert (tmp_path / "results.json").read_bytes() == usual and (tmp_path / "index-200.html").is_file()
+    capfd.readouterr()
+    mixed = [*again[:2], "--steps", "200", "--keep", str(tmp_path / "results.json"), "--out", str(kept)]
+    assert table.main(mixed) == 2 and "has another steps" in capfd.readouterr().err
 
 
 def walk(places: list[int]) -> np.ndarray:
@@ -399,6 +412,12 @@ def test_the_page_says_what_the_results_say() -> None:
             low, high = f"{min(values):.1f}", f"{max(values):.1f}"
             cells.append(low if low == high else f"{low} to {high}")
         assert f"| {NAMES[who]} | {' | '.join(cells)} |" in lines
+    assert LONGER_RESULTS["protocol"] == {**FROZEN_RESULTS["protocol"], "steps": 4000}
+    for plan in ("coarse_to_fine", "framepack", "full_resolution"):
+        rows = [row for row in LONGER_RESULTS["rows"] if row["plan"] == plan]
+        assert {row["train_steps"] for row in rows} == {4000}
+        cells = [f"{row['psnr']:.1f} ({row['interval'][0]:.1f} to {row['interval'][1]:.1f})" for row in rows]
+        assert f"| {NAMES[plan, 'isolated'].partition(',')[0]} | {' | '.join(cells)} |" in lines
 
 
 @pytest.mark.slow
