@@ -15,9 +15,11 @@ from experiments.loopwalk.rows import LATENTS, LOOK_BACK, PROTOCOL, Row, rows_of
 from experiments.loopwalk.scored import Scored, difference, revisits_of, rounded
 from experiments.loopwalk.sight import sight
 from mstv.checkpoint import load_file
+from mstv.cli.experiment import Experiment
 from mstv.compare.training_log import read_training_log
 from mstv.data.latent_shards import LatentStore
 from mstv.data.results import (
+    CONFIG,
     INTERVAL,
     REVISIT_STATISTIC,
     Card,
@@ -31,10 +33,7 @@ from mstv.data.results import (
 )
 from mstv.data.results.revisit_scores import REVISIT, read_revisit_scores
 from mstv.errors import UserError
-from mstv.levels import Levels
 from mstv.rollout.cost import PlanCost
-from mstv.rollout.families import family_from_dict
-from mstv.rollout.plan import PlanFamily
 
 HORIZONS = (1, 16, 64, 256, 768)
 NOTES = {
@@ -188,7 +187,8 @@ def _returns(folder: Path, finished: dict[Row, Evaluation]) -> list[dict[str, An
         each = returns(read_revisit_scores(one.folder), series, one.card.context_frames)
         seen = None
         if row is not None:
-            plan = _family(one.card).plan(_base_num_tokens(_state(read_run(row.run(folder)), one.card)))
+            experiment = Experiment.read([row.run(folder) / CONFIG])
+            plan = experiment.family.plan(experiment.levels.num_tokens(0))
             frames = sight(plan, one.card.context_frames, one.card.end_frame)
             seen = [frame - gap in frames[frame] for frame, gap in zip(each["frame"], each["gaps"], strict=True)]
         found.append({**_who(row, series), **each, "seen": seen})
@@ -220,11 +220,11 @@ def returns(scores: pa.Table, series: Series, context_frames: int) -> dict[str, 
 def _cost(run: Run, evaluation: Evaluation) -> dict[str, Any]:
     """What a row took to train, and takes to sample."""
     card = evaluation.card
-    state = _state(run, card)
-    cost = PlanCost(_family(card).merged_plan(_base_num_tokens(state)), 1, 1, card.attention, 2)
+    experiment = Experiment.read([run.folder / CONFIG])
+    cost = PlanCost(experiment.family.merged_plan(experiment.levels.num_tokens(0)), 1, 1, card.attention, 2)
     record = run.training_record()
     return {
-        "train_steps": state["global_step"],
+        "train_steps": load_file(run.folder / "checkpoints" / card.checkpoint)["global_step"],
         "parameters": record.parameters["total"] if record else None,
         "tokens_per_step": card.max_tokens_per_step,
         "memory_frames": cost.memory[1],
@@ -235,18 +235,6 @@ def _cost(run: Run, evaluation: Evaluation) -> dict[str, Any]:
         "checkpoint_sha256": card.checkpoint_sha256,
         "machine": card.machine,
     }
-
-
-def _state(run: Run, card: Card) -> dict[str, Any]:
-    return load_file(run.folder / "checkpoints" / card.checkpoint)
-
-
-def _family(card: Card) -> PlanFamily:
-    return family_from_dict({"family": card.plan.family, **card.plan.parameters})
-
-
-def _base_num_tokens(state: dict[str, Any]) -> int:
-    return Levels.from_dict(state["mstv"]["config"]["levels"]).num_tokens(0)
 
 
 def _losses(run: Run) -> dict[str, Any]:

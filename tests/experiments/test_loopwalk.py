@@ -362,7 +362,10 @@ def walk(places: list[int]) -> np.ndarray:
 
 def test_a_place_is_known_while_the_plan_sees_it_in_a_frame_that_it_knows() -> None:
     poses = walk([1, 2, 3, 1, 9, 9, 1, 9, 9, 9, 9, 1, 2, 4])
-    back = lambda reach: {frame: frozenset(range(frame - reach, frame)) for frame in range(3, len(poses))}  # noqa: E731
+
+    def back(reach: int) -> dict[int, frozenset[int]]:
+        return {frame: frozenset(range(frame - reach, frame)) for frame in range(3, len(poses))}
+
     # 1 comes back after 3 and 3 frames, then after 5, too late; 2 after 11; 4 and 9 were never in the context.
     assert np.flatnonzero(known_frames(poses, 3, back(4))).tolist() == [0, 1, 2, 3, 6]
     assert np.flatnonzero(known_frames(poses, 3, back(11))).tolist() == [0, 1, 2, 3, 6, 11, 12]
